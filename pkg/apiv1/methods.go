@@ -1,0 +1,22 @@
+package apiv1
+
+// Names of the JSON-RPC methods and notifications.
+const (
+	MethodConversationPrompt = "conversation.prompt"
+	MethodConversationStatus = "conversation.status"
+	MethodConversationCancel = "conversation.cancel"
+	MethodJobGet             = "job.get"
+	MethodJobList            = "job.list"
+	MethodJobEvents          = "job.events"
+	MethodJobArtifacts       = "job.artifacts"
+	MethodJobCancel          = "job.cancel"
+	MethodJobSubscribe       = "job.subscribe"
+	MethodJobUnsubscribe     = "job.unsubscribe"
+	MethodSystemPing         = "system.ping"
+	MethodRPCDiscover        = "rpc.discover"
+
+	// NotifyJobEvent carries one event of a subscribed job.
+	NotifyJobEvent = "job.event"
+	// NotifySubscriptionClosed says that a subscription ended and why.
+	NotifySubscriptionClosed = "job.subscription_closed"
+)

@@ -1,0 +1,168 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"codexgateway.dev/pkg/conversation"
+	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/pkg/id"
+)
+
+// Why a claim did not succeed. Each tells the worker what to do with the message.
+var (
+	// ErrEnded: the job is terminal; ack the message.
+	ErrEnded = errors.New("job: already ended")
+	// ErrLeased: another claim's lease is alive; put the message back.
+	ErrLeased = errors.New("job: leased to another worker")
+	// ErrNotHead: an earlier job of the conversation has not ended; ack the
+	// message, whoever ends that job announces this one again.
+	ErrNotHead = errors.New("job: an earlier job of the conversation has not ended")
+	// ErrLeaseLost: the claim is no longer valid; stop without a further effect.
+	ErrLeaseLost = errors.New("job: lease lost")
+)
+
+// claimTries bounds the retries of a claim that lost a race and may win the next.
+const claimTries = 5
+
+// ClaimOptions say who claims.
+type ClaimOptions struct {
+	Worker     string
+	Lease      time.Duration
+	DeltaDelay time.Duration
+	Merge      eventlog.MergeFunc
+}
+
+// Claim makes the caller the one worker that runs the job: queued (or running
+// under a dead lease) → running, as one compare-and-set together with the log
+// batch that fences the previous holder. A job that only waits to be ended
+// (cancelled, out of time, out of attempts) is ended here and ErrEnded returned.
+func (s *Store) Claim(ctx context.Context, jobID string, opt ClaimOptions) (*Held, error) {
+	for range claimTries {
+		h, err := s.tryClaim(ctx, jobID, opt)
+		if !errors.Is(err, docstore.ErrConflict) && !errors.Is(err, eventlog.ErrFenced) {
+			return h, err
+		}
+	}
+	return nil, ErrLeased // whoever keeps winning holds it
+}
+
+func (s *Store) tryClaim(ctx context.Context, jobID string, opt ClaimOptions) (*Held, error) {
+	j, err := s.read(ctx, jobID)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now()
+	lost := false
+	switch {
+	case j.State.Terminal():
+		return nil, ErrEnded
+	case j.State == Queued:
+	case j.Lease != nil && now.Before(j.Lease.ExpiresAt):
+		return nil, ErrLeased
+	default:
+		lost = true
+	}
+	conv, err := s.Conversations.Get(ctx, j.Tenant, j.ConversationID)
+	if err != nil {
+		return nil, fmt.Errorf("job: claim %s: %w", jobID, err)
+	}
+	if conv.Head() != jobID {
+		return nil, ErrNotHead
+	}
+	if ended, err := s.endInstead(ctx, j, lost); ended || err != nil {
+		if err == nil {
+			err = ErrEnded
+		}
+		return nil, err
+	}
+	return s.commitClaim(ctx, j, conv, lost, opt)
+}
+
+// commitClaim writes the claim. The events it writes take the log's next key:
+// from here on a previous holder cannot append.
+func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conversation, lost bool, opt ClaimOptions) (*Held, error) {
+	now := s.Now()
+	last := j.LastSeq
+	var entries []eventlog.Entry
+	if lost {
+		tail, closed, err := s.Log.Tail(ctx, j.ID)
+		if err != nil {
+			return nil, err
+		}
+		if closed {
+			return nil, ErrEnded
+		}
+		last = tail
+		entries = append(entries, retrying(now, j.Attempt+1, string(errs.WorkerLost)))
+	}
+	if !j.HandedBack {
+		j.Attempt++
+	}
+	j.HandedBack = false
+	if j.StartedAt.IsZero() {
+		j.StartedAt = now
+	}
+	if err := j.to(Running); err != nil {
+		return nil, err
+	}
+	owner := id.New(id.Claim)
+	j.Lease = &Lease{Owner: owner, Worker: opt.Worker, ExpiresAt: now.Add(opt.Lease)}
+	j.due(DueLease, j.Lease.ExpiresAt)
+	entries = append(entries, eventlog.Entry{Type: eventlog.TypeStarted, Time: now, Data: mustJSON(struct {
+		Attempt int    `json:"attempt"`
+		Worker  string `json:"worker"`
+	}{j.Attempt, opt.Worker})})
+	j.LastSeq = last + int64(len(entries))
+
+	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{
+		JobID: j.ID, First: last + 1, Attempt: j.Attempt, Writer: owner,
+	}, entries)
+	if err != nil {
+		return nil, err
+	}
+	version, err := s.commitJob(ctx, j, logWrite)
+	if err != nil {
+		return nil, err
+	}
+	j.version = version
+	s.announceBatch(ctx, j.Tenant, batch)
+	return s.hold(ctx, j, conv, opt), nil
+}
+
+// commitJob commits j with one log batch (and more), and settles an unknown
+// result by reading the batch back: it carries the writer's name.
+func (s *Store) commitJob(ctx context.Context, j *Job, logWrite docstore.Write, more ...docstore.Write) (docstore.Version, error) {
+	w, err := j.save()
+	if err != nil {
+		return 0, err
+	}
+	versions, err := s.Docs.Commit(ctx, append([]docstore.Write{w, logWrite}, more...))
+	if err == nil {
+		return versions[0], nil
+	}
+	landed, back := s.Log.Landed(ctx, &logWrite)
+	if back != nil {
+		return 0, back
+	}
+	if !landed {
+		return 0, fmt.Errorf("job: commit %s: %w", j.ID, err)
+	}
+	stored, err := s.read(ctx, j.ID)
+	if err != nil {
+		return 0, err
+	}
+	return stored.version, nil
+}
+
+// retrying is the event between two attempts.
+func retrying(now time.Time, next int, why string) eventlog.Entry {
+	return eventlog.Entry{Type: eventlog.TypeRetrying, Time: now, Data: mustJSON(struct {
+		NextAttempt int    `json:"next_attempt"`
+		Reason      string `json:"reason"`
+	}{next, why})}
+}

@@ -1,0 +1,197 @@
+package job
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/conversation"
+	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/pkg/id"
+)
+
+// Names of artifacts.
+const (
+	ArtifactDiff      = "diff.patch"
+	ArtifactMessage   = "last_message.txt"
+	ArtifactEvents    = "events.jsonl.zst"
+	ArtifactWorkspace = "workspace.tar.zst"
+)
+
+// endTries bounds the retries of a terminal commit that only lost against a
+// submit to the same conversation.
+const endTries = 60
+
+// NewError builds the error of a failed job from a registered code.
+func NewError(code errs.Code, message string) *events.JobError {
+	row := errs.Lookup(code)
+	if message == "" {
+		message = row.Message
+	}
+	return &events.JobError{Code: string(code), Message: message, Retryable: row.Retryable}
+}
+
+// applyResult writes a result into the document.
+func (s *Store) applyResult(ctx context.Context, j *Job, r *Result) error {
+	if err := j.to(r.State); err != nil {
+		return err
+	}
+	j.EndedAt = s.Now()
+	j.Lease = nil
+	j.due("", time.Time{})
+	j.Content, j.Structured, j.Error = r.Content, r.Structured, r.Error
+	j.Usage = j.Usage.Plus(r.Usage)
+	j.Artifacts = r.Artifacts
+	if r.Model != "" {
+		j.Model = r.Model
+	}
+	if len(j.Content)+len(j.Structured) > inlineTextBytes {
+		j.ContentBlob = BlobDir(j.Tenant, j.ID) + fmt.Sprintf("a%d/content.txt", j.Attempt)
+		if err := s.PutBlob(ctx, j.ContentBlob, []byte(j.Content)); err != nil {
+			return fmt.Errorf("job: write content: %w", err)
+		}
+		// A structured answer is the content parsed: readers parse it again.
+		j.Content, j.Structured = "", nil
+	}
+	return nil
+}
+
+// endEntry is the terminal event of a job in its terminal state.
+func endEntry(j *Job) eventlog.Entry {
+	types := map[State]string{
+		Completed: eventlog.TypeCompleted, Failed: eventlog.TypeFailed,
+		Cancelled: eventlog.TypeCancelled, TimedOut: eventlog.TypeTimedOut,
+	}
+	names := make([]string, len(j.Artifacts))
+	for i, a := range j.Artifacts {
+		names[i] = a.Name
+	}
+	return eventlog.Entry{Type: types[j.State], Time: j.EndedAt, Data: mustJSON(struct {
+		Status     string           `json:"status"`
+		Content    string           `json:"content,omitempty"`
+		Structured json.RawMessage  `json:"structured,omitempty"`
+		Error      *events.JobError `json:"error,omitempty"`
+		Model      string           `json:"model,omitempty"`
+		Usage      any              `json:"usage"`
+		Artifacts  []string         `json:"artifacts"`
+	}{string(j.State), j.Content, j.Structured, j.Error, j.Model, usageView(j.Usage), names})}
+}
+
+// archiveInto writes the log's artifact before the log is closed, so that a
+// job that has ended has all its artifacts. A failure must not keep the job
+// from ending: the reconciler then archives later.
+func (s *Store) archiveInto(ctx context.Context, j *Job, closing *eventlog.Batch) {
+	a, err := s.archive(ctx, j, closing)
+	if err != nil {
+		s.Logger.WarnContext(ctx, "event log not archived yet", slog.String("job_id", j.ID), slog.Any("error", err))
+		j.due(DueArchive, j.EndedAt)
+	}
+	for i := range j.Artifacts {
+		if j.Artifacts[i].Name == ArtifactEvents {
+			j.Artifacts[i] = a
+			return
+		}
+	}
+	j.Artifacts = append(j.Artifacts, a)
+}
+
+// archive writes the log's artifact. The name carries the attempt and the
+// writer: a zombie must not overwrite what the winner's document names.
+func (s *Store) archive(ctx context.Context, j *Job, closing *eventlog.Batch) (Artifact, error) {
+	a := Artifact{Name: ArtifactEvents, ContentType: "application/zstd"}
+	packed, err := s.Log.Archive(ctx, j.ID, closing)
+	if err != nil {
+		return a, err
+	}
+	return s.PutArtifact(ctx, j, a, packed)
+}
+
+// PutArtifact stores an artifact's bytes under a name of its own and returns
+// it with blob, size and hash filled in. The document names it only when the
+// job ends.
+func (s *Store) PutArtifact(ctx context.Context, j *Job, a Artifact, data []byte) (Artifact, error) {
+	sum := sha256.Sum256(data)
+	a.Size, a.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
+	a.Blob = fmt.Sprintf("%sa%d-%s/%s", BlobDir(j.Tenant, j.ID), j.Attempt, id.New(id.Claim)[4:12], a.Name)
+	if err := s.PutBlob(ctx, a.Blob, data); err != nil {
+		return a, fmt.Errorf("job: write artifact %s: %w", a.Name, err)
+	}
+	return a, nil
+}
+
+// commitEnd commits the terminal document, the closing batch and the
+// conversation without the job, and returns the conversation's new head. It
+// reads the conversation anew for each try: a submit may have written it.
+func (s *Store) commitEnd(ctx context.Context, j *Job, logWrite docstore.Write, t *conversation.Thread) (next string, err error) {
+	for try := range endTries {
+		conv, err := s.Conversations.Get(ctx, j.Tenant, j.ConversationID)
+		if err != nil {
+			return "", fmt.Errorf("job: end %s: %w", j.ID, err)
+		}
+		conv.Pop(j.ID, t, s.Now())
+		convWrites, err := conv.Save()
+		if err != nil {
+			return "", err
+		}
+		version, err := s.commitJob(ctx, j, logWrite, convWrites...)
+		if err == nil {
+			j.version = version
+			return conv.Head(), nil
+		}
+		var conflict *docstore.ConflictError
+		if !errors.As(err, &conflict) || conflict.Key.Collection != conversation.Collection {
+			return "", err
+		}
+		if !pause(ctx, time.Duration(try)*time.Millisecond) {
+			return "", context.Cause(ctx)
+		}
+	}
+	return "", fmt.Errorf("job: end %s: conversation is written too often: %w", j.ID, docstore.ErrUnavailable)
+}
+
+// afterEnd tells the world what the commit has already made true.
+func (s *Store) afterEnd(ctx context.Context, j *Job, next string) {
+	s.announceEnd(ctx, j)
+	if next == "" {
+		return
+	}
+	head, err := s.read(ctx, next)
+	if err != nil {
+		s.Logger.WarnContext(ctx, "next job not announced, the reconciler will", slog.String("job_id", next), slog.Any("error", err))
+		return
+	}
+	s.announceJob(ctx, head)
+}
+
+// end ends a job that nobody holds: cancelled while queued, or given up. The
+// caller has just read j and knows the log's last seq.
+func (s *Store) end(ctx context.Context, j *Job, last int64, before []eventlog.Entry, r Result) error {
+	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
+	if err := s.applyResult(ctx, j, &r); err != nil {
+		return err
+	}
+	entries := append(before, endEntry(j))
+	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{
+		JobID: j.ID, First: last + 1, Attempt: j.Attempt, Writer: id.New(id.Claim), Closed: true,
+	}, entries)
+	if err != nil {
+		return err
+	}
+	j.LastSeq = batch.LastSeq
+	s.archiveInto(ctx, j, batch)
+	next, err := s.commitEnd(ctx, j, logWrite, r.Thread)
+	if err != nil {
+		return err
+	}
+	s.announceBatch(ctx, j.Tenant, batch)
+	s.afterEnd(ctx, j, next)
+	return nil
+}

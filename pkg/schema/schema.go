@@ -1,0 +1,18 @@
+// Package schema lists every collection of the gateway, in one place that a
+// platform opens and that the cloud's index declarations are made from.
+package schema
+
+import (
+	"codexgateway.dev/pkg/conversation"
+	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/pkg/idempotency"
+	"codexgateway.dev/pkg/job"
+)
+
+// All returns the schema of the whole gateway.
+func All() docstore.Schema {
+	s := docstore.Schema{eventlog.Schema(), idempotency.Schema()}
+	s = append(s, job.Schema()...)
+	return append(s, conversation.Schema()...)
+}

@@ -1,0 +1,8 @@
+// Package reconciler is the service that repairs what a crash left: queued jobs
+// nobody was told of, running jobs whose worker is gone, closed logs without
+// their archive, claims past their time.
+//
+// It guarantees nothing on its own account: every step is a compare-and-set of
+// the job domain, so any number of reconcilers may run, and none is needed for
+// a job that meets no fault.
+package reconciler

@@ -1,0 +1,2 @@
+// Package sweep owns one pass of the reconciler over everything that is due.
+package sweep

@@ -1,0 +1,76 @@
+package sweep
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"codexgateway.dev/pkg/idempotency"
+	"codexgateway.dev/pkg/job"
+)
+
+// announcePage is how many queued jobs are read at once at start.
+const announcePage = 500
+
+// farFuture bounds "all queued jobs, whenever they are due".
+const farFuture = 100 * 365 * 24 * time.Hour
+
+// Sweeper finds due work and repairs it.
+type Sweeper struct {
+	Jobs   *job.Store
+	Claims *idempotency.Store
+	Batch  int
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Once repairs up to Batch jobs per reason and removes expired claims. Each
+// repair stands alone: a poisoned job document must not keep the others waiting.
+func (s *Sweeper) Once(ctx context.Context) {
+	for _, why := range []job.Due{job.DueLease, job.DueClaim, job.DueArchive} {
+		due, _, err := s.Jobs.DueJobs(ctx, why, s.Now(), s.Batch, "")
+		if err != nil {
+			s.failed(ctx, "sweep query failed", err, slog.String("due_for", string(why)))
+			continue
+		}
+		for _, j := range due {
+			if ctx.Err() != nil {
+				return
+			}
+			if err := s.Jobs.Repair(ctx, j); err != nil {
+				s.failed(ctx, "repair failed", err, slog.String("job_id", j.ID), slog.String("due_for", string(why)))
+				continue
+			}
+			s.Logger.InfoContext(ctx, "job repaired", slog.String("job_id", j.ID), slog.String("due_for", string(why)))
+		}
+	}
+	if _, err := s.Claims.Purge(ctx, s.Now(), s.Batch); err != nil {
+		s.failed(ctx, "purge of expired claims failed", err)
+	}
+}
+
+// failed logs, unless the service is just stopping.
+func (s *Sweeper) failed(ctx context.Context, msg string, err error, attrs ...slog.Attr) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.Logger.LogAttrs(ctx, slog.LevelError, msg, append(attrs, slog.Any("error", err))...)
+}
+
+// AnnounceAll tells the workers about every queued job.
+func (s *Sweeper) AnnounceAll(ctx context.Context) {
+	for cursor := ""; ; {
+		jobs, next, err := s.Jobs.DueJobs(ctx, job.DueClaim, s.Now().Add(farFuture), announcePage, cursor)
+		if err != nil {
+			s.failed(ctx, "queued jobs not announced, they will be when they are due", err)
+			return
+		}
+		for _, j := range jobs {
+			s.Jobs.Announce(ctx, j)
+		}
+		if next == "" {
+			return
+		}
+		cursor = next
+	}
+}

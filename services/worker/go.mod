@@ -1,0 +1,21 @@
+module codexgateway.dev/services/worker
+
+go 1.26.0
+
+require (
+	codexgateway.dev/events v0.0.0
+	codexgateway.dev/pkg v0.0.0
+)
+
+require (
+	github.com/go-json-experiment/json v1.27.2 // indirect
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	go.uber.org/goleak v1.3.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace codexgateway.dev/events => ../../events
+
+replace codexgateway.dev/pkg => ../../pkg

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,12 +61,13 @@ func New(head Head, payload any) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("events: encode %s: %w", spec.Type, err)
 	}
-	ev := event.New(event.CloudEventsVersionV1)
+	// The schema's URL was parsed once; each event gets a copy of its own.
+	schema := *spec.context.DataSchema
+	ev := event.Event{Context: &event.EventContextV1{DataSchema: &schema}}
 	ev.SetID(head.ID)
 	ev.SetSource(head.Source)
 	ev.SetType(spec.Type)
 	ev.SetTime(head.Time)
-	ev.SetDataSchema(SchemaBase + spec.Type + ".json")
 	ev.SetDataContentType(event.ApplicationJSON)
 	if head.Subject != "" {
 		ev.SetSubject(head.Subject)
@@ -89,6 +91,10 @@ func Decode(ev *Event) (any, error) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownType, ev.Type())
 	}
 	payload := spec.New()
+	// null would decode as a payload without a single value.
+	if string(bytes.TrimSpace(ev.Data())) == "null" {
+		return nil, fmt.Errorf("%w: %s: null", ErrMalformed, ev.Type())
+	}
 	if err := json.Unmarshal(ev.Data(), payload); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, ev.Type(), err)
 	}
@@ -96,15 +102,11 @@ func Decode(ev *Event) (any, error) {
 }
 
 // specOf finds the registry row of a payload by its Go type.
-func specOf(payload any) (Spec, bool) {
+func specOf(payload any) (row, bool) {
 	t := reflect.TypeOf(payload)
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	for _, s := range Registry {
-		if reflect.TypeOf(s.New()).Elem() == t {
-			return s, true
-		}
-	}
-	return Spec{}, false
+	r, ok := byPayload[t]
+	return r, ok
 }

@@ -1,5 +1,11 @@
 package events
 
+import (
+	"reflect"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
 // Spec ties one event type to its topic and its payload. The table below is
 // the only place where the three meet.
 type Spec struct {
@@ -26,6 +32,27 @@ var Registry = []Spec{
 	{TypeWebhookReceivedV1, TopicWebhookReceived, "A verified webhook is stored.", func() any { return new(WebhookReceived) }},
 	{TypeKeyRevokedV1, TopicKeyControl, "A key is no longer valid.", func() any { return new(KeyRevoked) }},
 }
+
+// row is a spec with what New would otherwise work out for every event.
+type row struct {
+	Spec
+
+	// context holds the parsed dataschema; it is copied, never handed out.
+	context event.EventContextV1
+}
+
+// byPayload is Registry by the Go type of the payload.
+var byPayload = func() map[reflect.Type]row {
+	m := make(map[reflect.Type]row, len(Registry))
+	for _, s := range Registry {
+		r := row{Spec: s}
+		if err := r.context.SetDataSchema(SchemaBase + s.Type + ".json"); err != nil {
+			panic(err) // a type that makes no URL: TestTypesFollowTheForm is about it too
+		}
+		m[reflect.TypeOf(s.New()).Elem()] = r
+	}
+	return m
+}()
 
 // Lookup finds the spec of an event type.
 func Lookup(eventType string) (Spec, bool) {

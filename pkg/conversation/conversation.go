@@ -48,8 +48,18 @@ type Thread struct {
 	// name: Codex finds a thread by rollout-<time>-<thread id>.jsonl only.
 	Rollout     string `json:"rollout"`
 	RolloutName string `json:"rollout_name"`
-	// Workspace is the blob of the workspace archive.
-	Workspace string `json:"workspace,omitempty"`
+	// Workspace is the blob of the workspace archive; it lies over Origin.
+	Workspace string  `json:"workspace,omitempty"`
+	Origin    *Origin `json:"origin,omitempty"`
+}
+
+// Origin is the checkout a conversation's workspace began as. The archive has
+// no git history, so the next job checks this out again and lays the archive
+// over it: its diff is against the same commit.
+type Origin struct {
+	URL    string `json:"url"`
+	Commit string `json:"commit"`
+	Subdir string `json:"subdir,omitempty"`
 }
 
 // Conversation is the document of one conversation.

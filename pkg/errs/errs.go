@@ -3,6 +3,7 @@ package errs
 import (
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Code is the snake_case name of an error, stable for ever.
@@ -87,9 +88,7 @@ func Param(field, public string) *Error {
 func (e *Error) With(key string, value any) *Error {
 	c := *e
 	c.Data = make(map[string]any, len(e.Data)+1)
-	for k, v := range e.Data {
-		c.Data[k] = v
-	}
+	maps.Copy(c.Data, e.Data)
 	c.Data[key] = value
 	return &c
 }
@@ -108,8 +107,8 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Is makes errors.Is match two errors of the same code.
 func (e *Error) Is(target error) bool {
-	var t *Error
-	return errors.As(target, &t) && t.Code == e.Code
+	t, ok := errors.AsType[*Error](target)
+	return ok && t.Code == e.Code
 }
 
 // Message is the text for the client.
@@ -122,8 +121,7 @@ func (e *Error) Message() string {
 
 // From returns err as an *Error: itself if it wraps one, internal otherwise.
 func From(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Code: Internal, cause: err}

@@ -32,13 +32,16 @@ type Position struct {
 // write, for a commit that also changes other documents.
 func (s *Store) Prepare(ctx context.Context, pos Position, entries []Entry) (*Batch, docstore.Write, error) {
 	b := &Batch{
-		JobID: pos.JobID, FirstSeq: pos.First, LastSeq: pos.First + int64(len(entries)) - 1,
-		Closed: pos.Closed, Writer: pos.Writer,
-		Events: make([]json.RawMessage, len(entries)),
+		JobID: pos.JobID, FirstSeq: pos.First, Closed: pos.Closed, Writer: pos.Writer,
+		Events: make([]json.RawMessage, 0, len(entries)),
 	}
 	for i := range entries {
-		b.Events[i] = encode(pos.JobID, pos.First+int64(i), pos.Attempt, &entries[i], pos.Merge)
+		for _, data := range entries[i].datas(pos.Merge) {
+			seq := pos.First + int64(len(b.Events))
+			b.Events = append(b.Events, encode(pos.JobID, seq, pos.Attempt, &entries[i], data))
+		}
 	}
+	b.LastSeq = pos.First + int64(len(b.Events)) - 1
 	w, err := s.createWrite(ctx, b)
 	return b, w, err
 }

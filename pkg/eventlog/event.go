@@ -55,19 +55,29 @@ type Delta struct {
 	Params []json.RawMessage
 }
 
-// MergeFunc makes one params object of the params of several deltas of one item.
-type MergeFunc func(params []json.RawMessage) json.RawMessage
+// MergeFunc joins the params of consecutive deltas of one item, to one params
+// object where it can. What it cannot join stays apart, in order.
+type MergeFunc func(params []json.RawMessage) []json.RawMessage
+
+// datas is the data of each event an entry becomes: one, but for deltas that
+// do not merge.
+func (e *Entry) datas(merge MergeFunc) []json.RawMessage {
+	if e.Delta == nil {
+		return []json.RawMessage{e.Data}
+	}
+	params := e.Delta.Params
+	if len(params) > 1 {
+		params = merge(params)
+	}
+	out := make([]json.RawMessage, len(params))
+	for i, p := range params {
+		out[i] = CodexData(e.Delta.Method, p)
+	}
+	return out
+}
 
 // encode writes one event as a line of JSON. Field order is the contract's.
-func encode(job string, seq int64, attempt int, e *Entry, merge MergeFunc) json.RawMessage {
-	data := e.Data
-	if e.Delta != nil {
-		params := e.Delta.Params[0]
-		if len(e.Delta.Params) > 1 {
-			params = merge(e.Delta.Params)
-		}
-		data = CodexData(e.Delta.Method, params)
-	}
+func encode(job string, seq int64, attempt int, e *Entry, data json.RawMessage) json.RawMessage {
 	if len(data) == 0 {
 		data = json.RawMessage("{}")
 	}

@@ -73,7 +73,7 @@ func (s *Store) Cancel(ctx context.Context, tenant, jobID, reason string) (*Job,
 		case j.State.Terminal():
 			return nil, errs.Newf(errs.Conflict, "The job has already ended as %s.", j.State)
 		case j.State == Queued:
-			err = s.end(ctx, j, j.LastSeq, nil, Result{State: Cancelled})
+			err = s.end(ctx, j, j.LastSeq, Result{State: Cancelled})
 		default:
 			err = s.wishCancel(ctx, j, reason)
 		}

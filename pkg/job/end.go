@@ -64,17 +64,14 @@ func (s *Store) applyResult(ctx context.Context, j *Job, r *Result) error {
 	return nil
 }
 
-// endEntry is the terminal event of a job in its terminal state.
+// endEntry is the terminal event of a job in its terminal state: each has the
+// event type of its own name.
 func endEntry(j *Job) eventlog.Entry {
-	types := map[State]string{
-		Completed: eventlog.TypeCompleted, Failed: eventlog.TypeFailed,
-		Cancelled: eventlog.TypeCancelled, TimedOut: eventlog.TypeTimedOut,
-	}
 	names := make([]string, len(j.Artifacts))
 	for i, a := range j.Artifacts {
 		names[i] = a.Name
 	}
-	return eventlog.Entry{Type: types[j.State], Time: j.EndedAt, Data: mustJSON(struct {
+	return eventlog.Entry{Type: "job." + string(j.State), Time: j.EndedAt, Data: mustJSON(struct {
 		Status     string           `json:"status"`
 		Content    string           `json:"content,omitempty"`
 		Structured json.RawMessage  `json:"structured,omitempty"`
@@ -173,15 +170,14 @@ func (s *Store) afterEnd(ctx context.Context, j *Job, next string) {
 
 // end ends a job that nobody holds: cancelled while queued, or given up. The
 // caller has just read j and knows the log's last seq.
-func (s *Store) end(ctx context.Context, j *Job, last int64, before []eventlog.Entry, r Result) error {
+func (s *Store) end(ctx context.Context, j *Job, last int64, r Result) error {
 	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
 	if err := s.applyResult(ctx, j, &r); err != nil {
 		return err
 	}
-	entries := append(before, endEntry(j))
 	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{
 		JobID: j.ID, First: last + 1, Attempt: j.Attempt, Writer: id.New(id.Claim), Closed: true,
-	}, entries)
+	}, []eventlog.Entry{endEntry(j)})
 	if err != nil {
 		return err
 	}

@@ -26,13 +26,14 @@ type Held struct {
 
 	mu   sync.Mutex // guards job; a heartbeat and the end never interleave
 	job  Job
+	base Usage // of the attempts before this claim
 	over bool
 }
 
 // hold starts the log writer of a fresh claim. The writer outlives the claim's
 // context: it ends by Finish, HandBack or Abandon.
 func (s *Store) hold(ctx context.Context, j *Job, conv *conversation.Conversation, opt ClaimOptions) *Held {
-	h := &Held{s: s, opt: opt, Thread: conv.Thread, job: *j}
+	h := &Held{s: s, opt: opt, Thread: conv.Thread, job: *j, base: j.Usage}
 	h.Log = s.Log.NewWriter(context.WithoutCancel(ctx), eventlog.WriterOptions{
 		JobID: j.ID, Attempt: j.Attempt, Writer: j.Lease.Owner, Next: j.LastSeq + 1,
 		DeltaDelay: opt.DeltaDelay, Merge: opt.Merge, Logger: s.Logger,
@@ -49,7 +50,8 @@ func (h *Held) Job() Job {
 }
 
 // Heartbeat extends the lease and returns what somebody wants of the job. A
-// third of the lease is the right interval. ErrLeaseLost means: stop at once.
+// third of the lease is the right interval. usage is this claim's so far.
+// ErrLeaseLost means: stop at once.
 func (h *Held) Heartbeat(ctx context.Context, usage Usage) (*Control, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,16 +62,15 @@ func (h *Held) Heartbeat(ctx context.Context, usage Usage) (*Control, error) {
 	now := h.s.Now()
 	next.Lease = &Lease{Owner: h.job.Lease.Owner, Worker: h.job.Lease.Worker, ExpiresAt: now.Add(h.opt.Lease)}
 	next.due(DueLease, next.Lease.ExpiresAt)
-	next.LastSeq = h.Log.LastSeq()
+	next.LastSeq, next.Usage = h.Log.LastSeq(), h.base.Plus(usage)
 	w, err := next.save()
 	if err != nil {
 		return nil, err
 	}
 	versions, err := h.s.Docs.Commit(ctx, []docstore.Write{w})
-	switch {
-	case err == nil:
+	if err == nil {
 		next.version = versions[0]
-	default:
+	} else {
 		stored, readErr := h.s.read(ctx, h.job.ID)
 		if readErr != nil {
 			return nil, fmt.Errorf("job: heartbeat %s: %w", h.job.ID, err)
@@ -111,6 +112,7 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 	}
 	var next string
 	j := h.job
+	j.Usage = h.base
 	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
 	if err := h.s.applyResult(ctx, &j, &r); err != nil {
 		return err
@@ -131,8 +133,8 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 }
 
 // HandBack gives the job back unharmed: it is queued again at once and the
-// attempt is not counted. For a worker that shuts down.
-func (h *Held) HandBack(ctx context.Context) error {
+// attempt is not counted, though its tokens are. For a worker that shuts down.
+func (h *Held) HandBack(ctx context.Context, usage Usage) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.over {
@@ -143,7 +145,7 @@ func (h *Held) HandBack(ctx context.Context) error {
 	if err := j.to(Queued); err != nil {
 		return err
 	}
-	j.Lease, j.HandedBack = nil, true
+	j.Lease, j.HandedBack, j.Usage = nil, true, h.base.Plus(usage)
 	j.due(DueClaim, now.Add(h.s.ClaimDelay))
 	err := h.Log.Seal(ctx, false, []eventlog.Entry{retrying(now, j.Attempt, "shutdown")}, func(ctx context.Context, last *eventlog.Batch, w docstore.Write) error {
 		j.LastSeq = last.LastSeq

@@ -156,9 +156,11 @@ func TestALostLeaseIsFenced(t *testing.T) {
 	t.Parallel()
 	takeover := map[string]func(t *testing.T, e *jobtest.Env, jobID string) *job.Held{
 		"by another worker's claim": func(t *testing.T, e *jobtest.Env, jobID string) *job.Held {
+			t.Helper()
 			return e.Claim(t, jobID, "w2")
 		},
 		"by the reconciler": func(t *testing.T, e *jobtest.Env, jobID string) *job.Held {
+			t.Helper()
 			due, _, err := e.Jobs.DueJobs(t.Context(), job.DueLease, e.Clock.Now(), 10, "")
 			if err != nil || len(due) != 1 {
 				t.Fatalf("due: %v %v", due, err)
@@ -181,8 +183,6 @@ func TestALostLeaseIsFenced(t *testing.T) {
 			if _, err := zombie.Heartbeat(t.Context(), job.Usage{}); !errors.Is(err, job.ErrLeaseLost) {
 				t.Errorf("zombie heartbeat: %v", err)
 			}
-			other := e.Store(t) // a second process with its own view
-			_ = other
 			if err := zombie.Log.Append(t.Context(), eventlog.Entry{Type: eventlog.TypeCodex, Time: e.Clock.Now()}); err != nil && !errors.Is(err, eventlog.ErrFenced) {
 				t.Errorf("zombie append: %v", err)
 			}
@@ -218,7 +218,7 @@ func TestAZombieCannotEndTheJobOfItsSuccessor(t *testing.T) {
 	if err := zombie.Finish(t.Context(), job.Result{State: job.Failed, Error: job.NewError(errs.Stalled, "")}); !errors.Is(err, job.ErrLeaseLost) {
 		t.Errorf("zombie finish: %v", err)
 	}
-	if err := zombie.HandBack(t.Context()); !errors.Is(err, job.ErrLeaseLost) {
+	if err := zombie.HandBack(t.Context(), job.Usage{Input: 1}); !errors.Is(err, job.ErrLeaseLost) {
 		t.Errorf("zombie hand-back: %v", err)
 	}
 	finish(t, owner, job.Result{State: job.Completed})
@@ -233,14 +233,22 @@ func TestHandBackCostsNoAttempt(t *testing.T) {
 		if h.Job().Attempt != 1 {
 			t.Fatalf("attempt %d", h.Job().Attempt)
 		}
-		if err := h.HandBack(t.Context()); err != nil {
+		if err := h.HandBack(t.Context(), job.Usage{Input: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := e.Bus.Count(j.ID, events.TypeJobSubmittedV1); n != 6 {
 		t.Errorf("announced %d times, want 6", n)
 	}
-	finish(t, e.Claim(t, j.ID, "w"), job.Result{State: job.Completed})
+	h := e.Claim(t, j.ID, "w")
+	if _, err := h.Heartbeat(t.Context(), job.Usage{Input: 2}); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, h, job.Result{State: job.Completed, Usage: job.Usage{Input: 3}})
+	got, err := e.Jobs.Get(t.Context(), jobtest.Tenant, j.ID)
+	if err != nil || got.Usage.Input != 5+3 {
+		t.Errorf("tokens of all claims: %+v, %v", got.Usage, err)
+	}
 }
 
 func TestAttemptsRunOut(t *testing.T) {
@@ -335,7 +343,7 @@ func TestCancel(t *testing.T) {
 func TestConversationRunsOneJobAtATimeInSubmitOrder(t *testing.T) {
 	t.Parallel()
 	e := jobtest.New(t)
-	var ids []string
+	ids := make([]string, 0, 4)
 	for i := range 4 {
 		j, _, err := e.Jobs.Submit(t.Context(), job.Submission{
 			Tenant: jobtest.Tenant, SessionID: "s", Spec: job.Spec{Prompt: fmt.Sprint(i)},

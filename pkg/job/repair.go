@@ -135,7 +135,7 @@ func (s *Store) endInstead(ctx context.Context, j *Job, lost bool) (bool, error)
 			return closed, err
 		}
 	}
-	return true, s.end(ctx, j, last, nil, r)
+	return true, s.end(ctx, j, last, r)
 }
 
 // archiveLate writes the artifact of a closed log that was not archived when

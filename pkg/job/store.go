@@ -122,7 +122,7 @@ func (s *Store) LoadSpec(ctx context.Context, j *Job) (*Spec, error) {
 	return spec, nil
 }
 
-// Content returns the job's final message.
+// LoadContent returns the job's final message.
 func (s *Store) LoadContent(ctx context.Context, j *Job) (string, error) {
 	if j.ContentBlob == "" {
 		return j.Content, nil

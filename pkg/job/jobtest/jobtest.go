@@ -33,11 +33,11 @@ type Env struct {
 }
 
 // New opens a store in a temporary directory; it closes with the test.
-func New(t testing.TB) *Env {
-	t.Helper()
-	file, err := sqlitestore.Open(t.Context(), filepath.Join(t.TempDir(), "jobs.db"), schema.All(), sqlitestore.Options{})
+func New(tb testing.TB) *Env {
+	tb.Helper()
+	file, err := sqlitestore.Open(tb.Context(), filepath.Join(tb.TempDir(), "jobs.db"), schema.All(), sqlitestore.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	env := &Env{
 		Bus: &Bus{}, Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
@@ -45,23 +45,23 @@ func New(t testing.TB) *Env {
 	}
 	env.Docs, err = docstore.New(env.Fault, schema.All(), docstore.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := env.Docs.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		if err := env.Blobs.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	env.Jobs = env.Store(t)
+	env.Jobs = env.Store(tb)
 	return env
 }
 
 // Store opens one more job store on the same documents: another process.
-func (e *Env) Store(t testing.TB) *job.Store {
-	t.Helper()
+func (e *Env) Store(tb testing.TB) *job.Store {
+	tb.Helper()
 	s, err := job.NewStore(job.Deps{
 		Docs: e.Docs, Blobs: e.Blobs, Bus: e.Bus, Source: "/codexgw/test",
 		PutBlob: func(ctx context.Context, name string, data []byte) error {
@@ -70,27 +70,27 @@ func (e *Env) Store(t testing.TB) *job.Store {
 		Now: e.Clock.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // Submit stores a job with a prompt.
-func (e *Env) Submit(t testing.TB, prompt string) *job.Job {
-	t.Helper()
-	j, _, err := e.Jobs.Submit(t.Context(), job.Submission{Tenant: Tenant, Spec: job.Spec{Prompt: prompt}})
+func (e *Env) Submit(tb testing.TB, prompt string) *job.Job {
+	tb.Helper()
+	j, _, err := e.Jobs.Submit(tb.Context(), job.Submission{Tenant: Tenant, Spec: job.Spec{Prompt: prompt}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return j
 }
 
 // Claim claims a job with a lease of 15 s.
-func (e *Env) Claim(t testing.TB, jobID, worker string) *job.Held {
-	t.Helper()
-	h, err := e.Jobs.Claim(t.Context(), jobID, ClaimOptions(worker))
+func (e *Env) Claim(tb testing.TB, jobID, worker string) *job.Held {
+	tb.Helper()
+	h, err := e.Jobs.Claim(tb.Context(), jobID, ClaimOptions(worker))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h
 }

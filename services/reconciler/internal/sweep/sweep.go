@@ -30,7 +30,7 @@ func (s *Sweeper) Once(ctx context.Context) {
 	for _, why := range []job.Due{job.DueLease, job.DueClaim, job.DueArchive} {
 		due, _, err := s.Jobs.DueJobs(ctx, why, s.Now(), s.Batch, "")
 		if err != nil {
-			s.failed(ctx, "sweep query failed", err, slog.String("due_for", string(why)))
+			s.failed(ctx, "query", err, slog.String("due_for", string(why)))
 			continue
 		}
 		for _, j := range due {
@@ -38,23 +38,24 @@ func (s *Sweeper) Once(ctx context.Context) {
 				return
 			}
 			if err := s.Jobs.Repair(ctx, j); err != nil {
-				s.failed(ctx, "repair failed", err, slog.String("job_id", j.ID), slog.String("due_for", string(why)))
+				s.failed(ctx, "repair", err, slog.String("job_id", j.ID), slog.String("due_for", string(why)))
 				continue
 			}
 			s.Logger.InfoContext(ctx, "job repaired", slog.String("job_id", j.ID), slog.String("due_for", string(why)))
 		}
 	}
 	if _, err := s.Claims.Purge(ctx, s.Now(), s.Batch); err != nil {
-		s.failed(ctx, "purge of expired claims failed", err)
+		s.failed(ctx, "purge", err)
 	}
 }
 
-// failed logs, unless the service is just stopping.
-func (s *Sweeper) failed(ctx context.Context, msg string, err error, attrs ...slog.Attr) {
+// failed logs what did not work, unless the service is just stopping.
+func (s *Sweeper) failed(ctx context.Context, step string, err error, attrs ...slog.Attr) {
 	if ctx.Err() != nil {
 		return
 	}
-	s.Logger.LogAttrs(ctx, slog.LevelError, msg, append(attrs, slog.Any("error", err))...)
+	attrs = append(attrs, slog.String("step", step), slog.Any("error", err))
+	s.Logger.LogAttrs(ctx, slog.LevelError, "repair step failed, the next sweep tries again", attrs...)
 }
 
 // AnnounceAll tells the workers about every queued job.
@@ -62,7 +63,7 @@ func (s *Sweeper) AnnounceAll(ctx context.Context) {
 	for cursor := ""; ; {
 		jobs, next, err := s.Jobs.DueJobs(ctx, job.DueClaim, s.Now().Add(farFuture), announcePage, cursor)
 		if err != nil {
-			s.failed(ctx, "queued jobs not announced, they will be when they are due", err)
+			s.failed(ctx, "announce", err)
 			return
 		}
 		for _, j := range jobs {

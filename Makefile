@@ -1,0 +1,83 @@
+# Codex Gateway. `make help` lists the targets; CI runs `make lint test` and nothing else.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MODULES  := events pkg services/edge services/worker services/reconciler services/standalone test
+CODEX    := $(shell cat services/worker/codexversion/version)
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOFLAGS_BUILD := -trimpath -tags nomsgpack -ldflags '-s -w -X codexgateway.dev/pkg/chassis.version=$(VERSION)'
+CODEX_STAMP := .codex-cli/.installed-$(CODEX)
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(CODEX_STAMP) ## Install the pinned Codex CLI into .codex-cli/
+
+$(CODEX_STAMP): services/worker/codexversion/version
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or newer, it brings the Codex CLI' >&2; exit 1; }
+	mkdir -p .codex-cli
+	npm install --prefix .codex-cli --no-audit --no-fund --no-save --package-lock=false --loglevel=error @openai/codex@$(CODEX)
+	@found=$$(.codex-cli/node_modules/.bin/codex --version); [ "$$found" = "codex-cli $(CODEX)" ] \
+		|| { echo "wanted codex-cli $(CODEX), npm installed $$found" >&2; exit 1; }
+	@rm -f .codex-cli/.installed-*; touch $@
+
+.PHONY: build
+build: ## Build bin/codexgw
+	go build $(GOFLAGS_BUILD) -o bin/codexgw ./services/standalone/cmd/codexgw
+
+.PHONY: demo
+demo: setup build ## One command from nothing to a finished job: gateway, Codex, streamed run, diff
+	@scripts/demo
+
+.PHONY: up
+up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set)
+	@scripts/up
+
+.PHONY: test
+test: setup build modules ## Every test: unit, conformance, end to end with the real Codex CLI
+	go test -race -shuffle=on -timeout 10m $$(go list ./events/... ./pkg/... ./services/... ./test/... | grep -v '^codexgateway.dev/test/e2e$$')
+	@echo '== conformance suites on the embedded platform'
+	go test -race -shuffle=on -count=1 -v -run '^TestConformance' ./pkg/embedded/... | grep -E '^(=== RUN|\s*--- (PASS|FAIL|SKIP)|ok|FAIL|PASS|panic)' | grep -v '=== RUN'
+	@echo '== end to end with codex-cli $(CODEX)'
+	go test -race -shuffle=on -count=1 -v -timeout 10m ./test/e2e
+
+.PHONY: e2e
+e2e: setup build ## Only the end-to-end tests
+	go test -race -count=1 -v -timeout 10m ./test/e2e
+
+.PHONY: modules
+modules: ## Check that each module builds alone, is tidy, and builds for macOS
+	@for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go build -tags nomsgpack ./... && GOWORK=off go mod tidy -diff && GOWORK=off GOOS=darwin go build -tags nomsgpack ./...); done
+
+.PHONY: lint
+lint: .bin/golangci-lint ## Linters, architecture rules and the proof that the rules bite
+	.bin/golangci-lint config verify
+	.bin/golangci-lint run $(addsuffix /...,$(addprefix ./,$(MODULES)))
+	tools/lintproof/prove .bin/golangci-lint
+
+.bin/golangci-lint: tools/go.mod tools/go.sum
+	cd tools && GOWORK=off GOBIN=$(CURDIR)/.bin go install tool
+	@touch $@
+
+.PHONY: bench
+bench: setup build ## Measure: one JSON line a figure
+	@go run ./test/bench
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
+	@for pkg in $$(go list ./events/... ./pkg/... ./services/...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+.PHONY: docs
+docs: ## Regenerate docs/reference from the code
+	go run ./test/docgen
+
+.PHONY: clean
+clean: ## Remove what make made
+	rm -rf bin .bin .codex-cli

@@ -1,0 +1,109 @@
+package events_test
+
+import (
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"codexgateway.dev/events"
+)
+
+func TestTypesFollowTheForm(t *testing.T) {
+	t.Parallel()
+	form := regexp.MustCompile(`^dev\.codexgateway\.[a-z]+\.([a-z]+_)*([a-z]+ed|timed_out)\.v[1-9][0-9]*$`)
+	types, payloads := make(map[string]bool), make(map[reflect.Type]bool)
+	for _, spec := range events.Registry {
+		if !form.MatchString(spec.Type) {
+			t.Errorf("%s is not dev.codexgateway.<noun>.<past participle>.v<major>", spec.Type)
+		}
+		if types[spec.Type] {
+			t.Errorf("%s is registered twice", spec.Type)
+		}
+		types[spec.Type] = true
+		if payload := reflect.TypeOf(spec.New()); payload.Kind() != reflect.Pointer || payloads[payload] {
+			t.Errorf("%s: payload %v is no pointer or belongs to another type too", spec.Type, payload)
+		} else {
+			payloads[payload] = true
+		}
+		if !strings.HasSuffix(spec.Doc, ".") {
+			t.Errorf("%s: doc %q is no sentence", spec.Type, spec.Doc)
+		}
+		if found, ok := events.Lookup(spec.Type); !ok || found.Topic != spec.Topic {
+			t.Errorf("%s cannot be looked up", spec.Type)
+		}
+	}
+	if _, ok := events.Lookup("dev.codexgateway.job.submitted"); ok {
+		t.Error("found a type that is not registered")
+	}
+}
+
+func TestTopicsCarryTypesAndHaveReaders(t *testing.T) {
+	t.Parallel()
+	name := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+	topics := make(map[string]bool)
+	for _, topic := range events.Topics {
+		if topics[topic.Name] || !name.MatchString(topic.Name) || len(topic.From) == 0 || !strings.HasSuffix(topic.Doc, ".") {
+			t.Errorf("topic %+v is declared twice or incompletely", topic)
+		}
+		topics[topic.Name] = true
+	}
+	carries, read := make(map[string]bool), make(map[string]bool)
+	for _, spec := range events.Registry {
+		if carries[spec.Topic] = true; !topics[spec.Topic] {
+			t.Errorf("%s goes to the undeclared topic %s", spec.Type, spec.Topic)
+		}
+	}
+	for _, sub := range events.Subscriptions {
+		if read[sub.Topic] = true; !topics[sub.Topic] {
+			t.Errorf("%s reads the undeclared topic %s", sub.Name, sub.Topic)
+		}
+	}
+	for topic := range topics {
+		if !carries[topic] || !read[topic] {
+			t.Errorf("%s carries a type: %v, has a reader: %v", topic, carries[topic], read[topic])
+		}
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	t.Parallel()
+	names := make(map[string]bool)
+	for _, sub := range events.Subscriptions {
+		if sub.Name != sub.Topic+"."+sub.Service || names[sub.Name] {
+			t.Errorf("%s is not <topic>.<service>, or there twice", sub.Name)
+		}
+		names[sub.Name] = true
+		// https://cloud.google.com/pubsub/docs/subscription-properties
+		if sub.AckDeadline < 10*time.Second || sub.AckDeadline > 10*time.Minute || sub.MaxExtension < sub.AckDeadline {
+			t.Errorf("%s: ack deadline %v, extension %v", sub.Name, sub.AckDeadline, sub.MaxExtension)
+		}
+		switch sub.Mode {
+		case events.Shared:
+			if sub.DeadLetter != sub.Name+".dlq" {
+				t.Errorf("%s: dead letter %q", sub.Name, sub.DeadLetter)
+			}
+			if sub.MinBackoff <= 0 || sub.MaxBackoff < sub.MinBackoff || sub.MaxBackoff > 10*time.Minute {
+				t.Errorf("%s: backoff %v to %v", sub.Name, sub.MinBackoff, sub.MaxBackoff)
+			}
+			if sub.MaxDeliveries != 0 && (sub.MaxDeliveries < 5 || sub.MaxDeliveries > 100) {
+				t.Errorf("%s: %d deliveries, Pub/Sub takes 5 to 100", sub.Name, sub.MaxDeliveries)
+			}
+		case events.PerInstance:
+			if sub.DeadLetter != "" || sub.MaxDeliveries != 0 {
+				t.Errorf("%s: an instance's subscription ends with it and has no dead letter", sub.Name)
+			}
+		default:
+			t.Errorf("%s: mode %q", sub.Name, sub.Mode)
+		}
+	}
+	for _, name := range []string{
+		events.SubJobCommandsWorker, events.SubJobProgressEdge, events.SubJobLifecycleNotifier,
+		events.SubJobControlWorker, events.SubWebhookReceivedEdge, events.SubKeyControlEdge,
+	} {
+		if !names[name] {
+			t.Errorf("%s is not declared", name)
+		}
+	}
+}

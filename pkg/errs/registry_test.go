@@ -1,0 +1,188 @@
+package errs_test
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codexgateway.dev/pkg/errs"
+)
+
+var update = flag.Bool("update", false, "add new codes to testdata/codes.golden")
+
+func TestEveryColumnIsFilled(t *testing.T) {
+	t.Parallel()
+	name := regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+	for _, row := range errs.Registry {
+		if !name.MatchString(string(row.Code)) {
+			t.Errorf("%q is not snake_case", row.Code)
+		}
+		for column, text := range map[string]string{"message": row.Message, "help": row.Help} {
+			if len(text) < 10 || !strings.HasSuffix(text, ".") || strings.TrimSpace(text) != text {
+				t.Errorf("%s: %s %q is not a sentence", row.Code, column, text)
+			}
+		}
+	}
+}
+
+func TestNumbersFollowTheirScope(t *testing.T) {
+	t.Parallel()
+	// The statuses that a JSON-RPC answer carries too; clients act on them.
+	envelope := []int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge,
+		http.StatusTooManyRequests, http.StatusServiceUnavailable,
+	}
+	carried := make(map[int]bool)
+	for _, row := range errs.Registry {
+		switch row.Scope {
+		case errs.Request:
+			reserved := row.RPC == -32700 || row.RPC <= -32600 && row.RPC >= -32603
+			if server := row.RPC <= -32000 && row.RPC >= -32099; !reserved && !server {
+				t.Errorf("%s: %d is outside the ranges of the specification", row.Code, row.RPC)
+			}
+			if row.HTTP < 400 || row.HTTP > 599 || http.StatusText(row.HTTP) == "" {
+				t.Errorf("%s: %d is no HTTP error", row.Code, row.HTTP)
+			}
+		case errs.Job:
+			if row.RPC != 0 || row.HTTP != 0 || row.Envelope {
+				t.Errorf("%s: a job's error has no number", row.Code)
+			}
+		default:
+			t.Errorf("%s: scope %q", row.Code, row.Scope)
+		}
+		if row.Envelope {
+			carried[row.HTTP] = true
+			if !slices.Contains(envelope, row.HTTP) {
+				t.Errorf("%s: the envelope never carries %d", row.Code, row.HTTP)
+			}
+		}
+	}
+	for _, status := range envelope {
+		if !carried[status] {
+			t.Errorf("no error carries %d", status)
+		}
+	}
+}
+
+func TestCodesAreUnique(t *testing.T) {
+	t.Parallel()
+	codes, numbers := make(map[errs.Code]bool), make(map[int]errs.Code)
+	for _, row := range errs.Registry {
+		if codes[row.Code] {
+			t.Errorf("%s is registered twice", row.Code)
+		}
+		codes[row.Code] = true
+		if row.RPC == 0 {
+			continue
+		}
+		if other, taken := numbers[row.RPC]; taken {
+			t.Errorf("%d is both %s and %s", row.RPC, other, row.Code)
+		}
+		numbers[row.RPC] = row.Code
+	}
+}
+
+// TestEveryConstantIsRegistered reads the source: a constant without a row
+// would be rendered as internal.
+func TestEveryConstantIsRegistered(t *testing.T) {
+	t.Parallel()
+	file, err := parser.ParseFile(token.NewFileSet(), "errs.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if typ, ok := spec.Type.(*ast.Ident); !ok || typ.Name != "Code" {
+			return true
+		}
+		for _, v := range spec.Values {
+			lit, ok := v.(*ast.BasicLit)
+			if !ok {
+				t.Fatalf("%v is no literal", spec.Names)
+			}
+			code, err := strconv.Unquote(lit.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			declared = append(declared, code)
+		}
+		return true
+	})
+	registered := make([]string, len(errs.Registry))
+	for i, row := range errs.Registry {
+		registered[i] = string(row.Code)
+	}
+	slices.Sort(declared)
+	slices.Sort(registered)
+	if diff := cmp.Diff(declared, registered); diff != "" {
+		t.Errorf("codes (-declared +registered):\n%s", diff)
+	}
+}
+
+// TestCodesOnlyGrow compares with every code that was ever published: none may
+// go, change its number, its status or its scope. -update adds, it never removes.
+func TestCodesOnlyGrow(t *testing.T) {
+	t.Parallel()
+	const file = "testdata/codes.golden"
+	golden, err := os.ReadFile(file)
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	published := strings.Split(strings.TrimSpace(string(golden)), "\n")
+	if string(golden) == "" {
+		published = nil
+	}
+	current := make([]string, len(errs.Registry))
+	for i, row := range errs.Registry {
+		current[i] = fmt.Sprintf("%s %s %d %d", row.Code, row.Scope, row.RPC, row.HTTP)
+	}
+	for _, line := range published {
+		if !slices.Contains(current, line) {
+			t.Errorf("published and gone or changed: %s", line)
+		}
+	}
+	added := slices.DeleteFunc(slices.Clone(current), func(line string) bool { return slices.Contains(published, line) })
+	if *update {
+		if err := os.WriteFile(file, []byte(strings.Join(append(published, added...), "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if len(added) > 0 {
+		t.Errorf("not in %s, run with -update: %v", file, added)
+	}
+}
+
+func TestCloseCodesInstructClients(t *testing.T) {
+	t.Parallel()
+	resume := []errs.CloseCode{errs.CloseDraining, errs.CloseSlowConsumer, errs.CloseStoreLost}
+	stop := []errs.CloseCode{errs.CloseKeyRevoked, errs.CloseProtocol}
+	for _, c := range resume {
+		if c < 4000 || c > 4499 {
+			t.Errorf("%d does not say resume", c)
+		}
+	}
+	for _, c := range stop {
+		if c < 4500 || c > 4999 {
+			t.Errorf("%d does not say stop", c)
+		}
+	}
+	if errs.CloseDraining != 4301 || errs.CloseKeyRevoked != 4501 {
+		t.Error("a close code of the contract changed")
+	}
+}

@@ -1,0 +1,197 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"codexgateway.dev/pkg/conversation"
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/worker/internal/broker"
+	"codexgateway.dev/services/worker/internal/codex"
+	"codexgateway.dev/services/worker/internal/pool"
+)
+
+// result is what a run leaves, whole or in part.
+type result struct {
+	// turnOver: the turn ended by itself, so there is nothing to hand back.
+	turnOver   bool
+	model      string
+	content    string
+	structured json.RawMessage
+	artifacts  []job.Artifact
+	thread     *conversation.Thread
+}
+
+// work does the job: slot, workspace, conversation, turn, result. What it
+// returns besides an error is kept, whatever the job's state becomes.
+func (u *run) work(ctx context.Context) (result, error) {
+	spec, err := u.Jobs.LoadSpec(ctx, &u.job)
+	if err != nil {
+		return result{}, err
+	}
+	slot, err := u.take(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	ws, err := u.prepare(ctx, slot, spec)
+	if err != nil {
+		return result{}, err
+	}
+	thread, err := u.openThread(ctx, slot, spec, ws)
+	if err != nil {
+		return result{}, err
+	}
+	slot.Handle(func(n codex.Notification) { u.relay(ctx, n) })
+	defer slot.Handle(nil)
+	turn, err := slot.Codex.StartTurn(ctx, turnParams(thread.ID, spec))
+	if err != nil {
+		return result{model: thread.Model}, failure(err)
+	}
+	end, err := u.await(ctx, slot, turn)
+	if err != nil {
+		return result{model: thread.Model}, err
+	}
+	out := result{
+		model: thread.Model, content: end.Message,
+		turnOver: end.Status == codex.StatusCompleted || end.Status == codex.StatusFailed && context.Cause(ctx) == nil,
+	}
+	if len(spec.OutputSchema) > 0 && json.Valid([]byte(end.Message)) {
+		out.structured = json.RawMessage(end.Message)
+	}
+	collecting := ctx
+	if stopping(ctx) {
+		var cancel context.CancelFunc
+		collecting, cancel = context.WithTimeout(context.WithoutCancel(ctx), collectTime)
+		defer cancel()
+	}
+	if err := u.collect(collecting, slot, ws, thread, &out); err != nil {
+		return out, err
+	}
+	return out, turnError(end)
+}
+
+// collectTime bounds the collecting of what a stopped job leaves: its terminal
+// event must come within the grace and 5 s.
+const collectTime = 4 * time.Second
+
+// take gets a slot and gives it to the job.
+func (u *run) take(ctx context.Context) (*pool.Slot, error) {
+	slot, err := u.Pool.Take(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, errorOf(errs.CodexCrashed, err)
+	}
+	u.mu.Lock()
+	u.slot = slot
+	u.mu.Unlock()
+	if err := slot.Session.Bind(u.job.ID, broker.Limits{Deadline: time.Now().Add(u.held.Remaining())}); err != nil {
+		return nil, err
+	}
+	return slot, nil
+}
+
+// openThread starts a conversation, or goes on with the one the last job left.
+func (u *run) openThread(ctx context.Context, slot *pool.Slot, spec *job.Spec, ws *space) (codex.Thread, error) {
+	model := spec.Model
+	if model == "" {
+		model = u.cfg.Model
+	}
+	params, err := codex.JobConfig(codex.JobOptions{
+		CodexHome: slot.Paths.CodexHome, Workspace: slot.Paths.Workspace, Cwd: ws.cwd,
+		ReadOnly: spec.Sandbox == "read-only", Network: spec.Network,
+		WritePaths:   []string{slot.Paths.Tmp},
+		Env:          commandEnv(slot),
+		ModelBaseURL: slot.Session.BaseURL(), ModelToken: slot.Session.Token(),
+		// The broker retries what is worth it; Codex only re-opens a stream that
+		// broke in the middle, which nobody else can.
+		RequestRetries: 0, StreamRetries: 2,
+		Approval: codex.ApprovalPolicy(spec.ApprovalPolicy), Model: model,
+		Instructions: ws.instructions,
+	})
+	if err != nil {
+		return codex.Thread{}, err
+	}
+	if u.held.Thread == nil {
+		t, err := slot.Codex.StartThread(ctx, params)
+		return t, failure(err)
+	}
+	if err := u.restoreRollout(ctx, slot); err != nil {
+		return codex.Thread{}, err
+	}
+	t, err := slot.Codex.ResumeThread(ctx, u.held.Thread.ID, params)
+	return t, failure(err)
+}
+
+// commandEnv is all that a command of the job finds in its environment.
+func commandEnv(slot *pool.Slot) map[string]string {
+	return map[string]string{
+		"PATH": slot.Paths.Codex + "/codex-path:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME": slot.Paths.Home, "TMPDIR": slot.Paths.Tmp, "LANG": "C.UTF-8", "USER": "codex", "SHELL": "/bin/bash",
+	}
+}
+
+// turnParams is the job's input.
+func turnParams(threadID string, spec *job.Spec) codex.TurnParams {
+	input := []codex.Input{codex.Text(spec.Prompt)}
+	for _, uri := range spec.Images {
+		input = append(input, codex.ImageURL(uri))
+	}
+	return codex.TurnParams{
+		ThreadID: threadID, Input: input, Model: spec.Model, Effort: spec.Effort, OutputSchema: spec.OutputSchema,
+	}
+}
+
+// await waits for the end of the turn. When the run is stopped, the turn is
+// interrupted and gets its grace; what does not end then is killed.
+func (u *run) await(ctx context.Context, slot *pool.Slot, turn *codex.Turn) (codex.Result, error) {
+	end, err := turn.Wait(ctx)
+	if err == nil {
+		return end, nil
+	}
+	if !stopping(ctx) {
+		slot.Kill()
+		return codex.Result{}, err
+	}
+	grace, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), u.cfg.Grace, errors.New("runner: interrupt grace is over"))
+	defer cancel()
+	if err := slot.Codex.Interrupt(grace, turn.ThreadID(), turn.ID()); err != nil && !errors.Is(err, codex.ErrNoActiveTurn) {
+		u.log.WarnContext(ctx, "interrupt not accepted", slog.Any("error", err))
+	}
+	end, err = turn.Wait(grace)
+	if err != nil {
+		slot.Kill()
+		return codex.Result{}, err
+	}
+	return end, nil
+}
+
+// turnError is the job error of a turn that did not complete.
+func turnError(end codex.Result) error {
+	switch end.Status {
+	case codex.StatusCompleted:
+		return nil
+	case codex.StatusFailed, codex.StatusLost:
+		if end.Failure != nil {
+			return end.Failure
+		}
+		return errs.New(errs.TurnFailed, "")
+	case codex.StatusInterrupted:
+		return errs.New(errs.TurnFailed, "The turn was interrupted.")
+	}
+	return errs.New(errs.CodexProtocol, fmt.Sprintf("Codex ended the turn as %q.", end.Status))
+}
+
+// failure keeps nil nil: codex.Failure makes a job error of anything.
+func failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return codex.Failure(err)
+}

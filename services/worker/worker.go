@@ -1,0 +1,189 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/bus"
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/id"
+	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/services/worker/codexversion"
+	"codexgateway.dev/services/worker/internal/broker"
+	"codexgateway.dev/services/worker/internal/jail"
+	"codexgateway.dev/services/worker/internal/pool"
+	"codexgateway.dev/services/worker/internal/runner"
+	"codexgateway.dev/services/worker/internal/workspace"
+)
+
+// Deps of the worker.
+type Deps struct {
+	Jobs    *job.Store
+	Bus     *bus.Bus
+	Secrets *secret.Secrets
+	Logger  *slog.Logger
+	Now     func() time.Time
+	// Version is the gateway's own.
+	Version string
+	// Hide are paths that no job may see: the gateway's data, its keys.
+	Hide []string
+}
+
+// Service runs jobs until its context ends.
+type Service struct {
+	cfg Config
+	Deps
+
+	id       string
+	launcher *jail.Launcher
+	broker   *broker.Broker
+	pool     *pool.Pool
+	runner   *runner.Runner
+}
+
+// New returns a service, or says what is missing or wrong: a dependency, a
+// setting, the Codex CLI.
+func New(cfg Config, d Deps) (*Service, error) {
+	if d.Jobs == nil || d.Bus == nil || d.Secrets == nil || d.Logger == nil || d.Now == nil {
+		return nil, errors.New("worker: Jobs, Bus, Secrets, Logger and Now are required")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	s := &Service{cfg: cfg, Deps: d, id: id.New(id.Worker)}
+	if err := s.assemble(); err != nil {
+		s.close(context.Background())
+		return nil, err
+	}
+	return s, nil
+}
+
+// assemble builds the parts, lowest first.
+func (s *Service) assemble() error {
+	cli, err := codexversion.Locate(s.cfg.Codex)
+	if err != nil {
+		return errs.Wrap(errs.CodexMissing, "The Codex CLI is missing: run `make setup`, or name it with --codex or CODEXGW_CODEX.", err)
+	}
+	policy, err := s.policy()
+	if err != nil {
+		return err
+	}
+	s.launcher, err = jail.Open(jail.Config{Mode: mode(), Codex: cli.Dir, Hide: s.Hide})
+	if err != nil {
+		return err
+	}
+	s.broker, err = broker.New(broker.Options{
+		BaseURL: s.cfg.ModelBaseURL, Logger: s.Logger, Now: s.Now,
+		Key: func(ctx context.Context) (secret.Value, error) { return s.Secrets.Get(ctx, s.cfg.ModelKeySecret) },
+	})
+	if err != nil {
+		return fmt.Errorf("worker: CODEXGW_MODEL_BASE_URL: %w", err)
+	}
+	s.pool, err = pool.New(pool.Config{
+		Dir: filepath.Join(s.cfg.DataDir, "slots"), Warm: s.cfg.Warm,
+		RefillDelay: refillDelay, StartTimeout: startTimeout, Version: s.Version,
+	}, pool.Deps{Launcher: s.launcher, Broker: s.broker, Logger: s.Logger, Policy: policy})
+	if err != nil {
+		return err
+	}
+	s.runner = runner.New(runner.Config{
+		Lease: s.cfg.Lease, Grace: s.cfg.Grace, StallAfter: s.cfg.StallAfter, Model: s.cfg.Model, Policy: policy,
+	}, runner.Deps{Jobs: s.Jobs, Pool: s.pool, Logger: s.Logger, Now: s.Now})
+	return nil
+}
+
+const (
+	// refillDelay keeps the start of the next process (some 150 ms of CPU) out
+	// of the way of a short job that has just taken a warm one.
+	refillDelay = 300 * time.Millisecond
+	// startTimeout bounds the start of one Codex process on a loaded machine.
+	startTimeout = 60 * time.Second
+)
+
+// mode is the strongest one this system has.
+func mode() jail.Mode {
+	if runtime.GOOS == "linux" {
+		return jail.Namespace
+	}
+	return jail.ProcessGroup
+}
+
+func (s *Service) policy() (workspace.Policy, error) {
+	p := workspace.Policy{AllowFile: s.cfg.RepoAllowFile, MaxBytes: s.cfg.RepoMaxBytes}
+	for _, cidr := range s.cfg.EgressAllow {
+		prefix, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return p, fmt.Errorf("worker: CODEXGW_EGRESS_ALLOW: %q is not a CIDR such as 10.0.0.0/8", cidr)
+		}
+		p.AllowAddrs = append(p.AllowAddrs, prefix)
+	}
+	return p, nil
+}
+
+// Run takes jobs until ctx ends, hands back what it has not finished, and
+// leaves no process behind.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.close(context.WithoutCancel(ctx))
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopJobs(nil)
+	release := context.AfterFunc(ctx, func() { stopJobs(runner.ErrShutdown) })
+	defer release()
+
+	// The pool outlives the intake: a job being handed back still holds a slot.
+	poolCtx, stopPool := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPool()
+	var poolErr error
+	var pooled, intake sync.WaitGroup
+	pooled.Go(func() { poolErr = s.pool.Run(poolCtx) })
+
+	failed := make(chan error, 2)
+	intakeCtx, stopIntake := context.WithCancel(ctx)
+	defer stopIntake()
+	receive := func(sub string, outstanding int, h bus.Handler) {
+		intake.Go(func() {
+			if err := s.Bus.Receive(intakeCtx, sub, bus.ReceiveOptions{MaxOutstanding: outstanding}, h); err != nil {
+				failed <- fmt.Errorf("worker: receive %s: %w", sub, err)
+				stopIntake()
+			}
+		})
+	}
+	receive(events.SubJobControlWorker, controlOutstanding, s.control)
+	receive(events.SubJobCommandsWorker, s.cfg.Concurrency, func(_ context.Context, d *bus.Delivery) bus.Outcome {
+		return s.command(jobs, d)
+	})
+	intake.Wait()
+	stopPool()
+	pooled.Wait()
+	close(failed)
+	return errors.Join(poolErr, <-failed, <-failed)
+}
+
+// controlOutstanding bounds control messages handled at once; each is a map
+// lookup.
+const controlOutstanding = 64
+
+// close ends what New and Run have opened.
+func (s *Service) close(ctx context.Context) {
+	if s.broker != nil {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := s.broker.Close(ctx); err != nil {
+			s.Logger.WarnContext(ctx, "broker did not close cleanly", slog.Any("error", err))
+		}
+	}
+	if s.launcher != nil {
+		s.launcher.Close()
+	}
+}

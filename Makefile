@@ -56,7 +56,7 @@ modules: ## Check that each module builds alone, is tidy, and builds for macOS
 .PHONY: lint
 lint: .bin/golangci-lint ## Linters, architecture rules and the proof that the rules bite
 	.bin/golangci-lint config verify
-	.bin/golangci-lint run $(addsuffix /...,$(addprefix ./,$(MODULES)))
+	.bin/golangci-lint run --allow-parallel-runners $(addsuffix /...,$(addprefix ./,$(MODULES)))
 	tools/lintproof/prove .bin/golangci-lint
 
 .bin/golangci-lint: tools/go.mod tools/go.sum

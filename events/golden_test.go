@@ -106,7 +106,7 @@ func TestGoldenEvents(t *testing.T) {
 			golden, err := os.ReadFile(file)
 			if errors.Is(err, fs.ErrNotExist) && *update {
 				golden = fresh
-				err = os.WriteFile(file, fresh, 0o600)
+				err = os.WriteFile(file, fresh, 0o644)
 			}
 			if err != nil {
 				t.Fatal(err)

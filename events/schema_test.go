@@ -66,7 +66,7 @@ func TestSchemas(t *testing.T) {
 			want = append(want, '\n')
 			file := filepath.Join(schemaDir, spec.Type+".json")
 			if *update {
-				if err := os.WriteFile(file, want, 0o600); err != nil {
+				if err := os.WriteFile(file, want, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}

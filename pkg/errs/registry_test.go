@@ -158,7 +158,7 @@ func TestCodesOnlyGrow(t *testing.T) {
 	}
 	added := slices.DeleteFunc(slices.Clone(current), func(line string) bool { return slices.Contains(published, line) })
 	if *update {
-		if err := os.WriteFile(file, []byte(strings.Join(append(published, added...), "\n")+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(strings.Join(append(published, added...), "\n")+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -63,7 +63,7 @@ func TestTranscripts(t *testing.T) {
 			}
 			after := replay(t, before)
 			if *update {
-				if err := os.WriteFile(file, after, 0o600); err != nil {
+				if err := os.WriteFile(file, after, 0o644); err != nil {
 					t.Fatal(err)
 				}
 				return

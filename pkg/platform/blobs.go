@@ -29,7 +29,7 @@ func (p *Platform) WriteBlob(ctx context.Context, key string, data []byte, conte
 // fileblob renames without a sync, so a crash of the machine can leave an empty
 // file behind a committed document. Here the file is synced before its rename,
 // then its attributes and its directories: five syncs for a key with two
-// slashes, about 1 ms on an SSD.
+// slashes, a few milliseconds.
 func (p *Platform) UploadBlob(ctx context.Context, key string, r io.Reader, contentType string) (int64, error) {
 	if contentType == "" {
 		// Never sniffed: what a job produced must not choose how it is served.

@@ -16,12 +16,12 @@ import (
 type Config struct {
 	// Interval between two sweeps. A sweep of a healthy system is three indexed
 	// queries without a result.
-	Interval time.Duration `env:"CODEXGW_RECONCILE_INTERVAL, default=1s" doc:"Time between two sweeps for work that a crash left."`
+	Interval time.Duration `env:"CODEXGW_RECONCILE_INTERVAL,default=1s" min:"10ms" doc:"Time between two sweeps for work that a crash left."`
 	// Batch bounds how many jobs one sweep repairs per reason.
-	Batch int `env:"CODEXGW_RECONCILE_BATCH, default=200" doc:"Most jobs one sweep repairs for one reason."`
+	Batch int `env:"CODEXGW_RECONCILE_BATCH,default=200" min:"1" max:"1000" doc:"Most jobs one sweep repairs for one reason."`
 	// AnnounceAtStart tells the workers about every queued job once: for a
 	// platform whose bus forgets at a restart.
-	AnnounceAtStart bool `env:"CODEXGW_ANNOUNCE_AT_START, default=false" doc:"Announce every queued job at start; for a bus that forgets."`
+	AnnounceAtStart bool `env:"CODEXGW_ANNOUNCE_AT_START,default=false" doc:"Announce every queued job at start; for a bus that forgets."`
 }
 
 // Deps of the reconciler.

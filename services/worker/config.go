@@ -14,41 +14,33 @@ type Config struct {
 	// either; empty: .codex-cli here or above, then PATH.
 	Codex string `env:"CODEXGW_CODEX" doc:"The Codex CLI, or the directory npm installed it in."`
 
-	Concurrency int `env:"CODEXGW_WORKER_CONCURRENCY, default=4" doc:"Jobs this worker runs at once."`
-	Warm        int `env:"CODEXGW_WORKER_WARM, default=2" doc:"Initialised Codex processes kept ready; each costs about 12 MB."`
+	Concurrency int `env:"CODEXGW_WORKER_CONCURRENCY,default=4" min:"1" max:"256" doc:"Jobs this worker runs at once."`
+	Warm        int `env:"CODEXGW_WORKER_WARM,default=2" min:"0" max:"64" doc:"Initialised Codex processes kept ready; each costs about 12 MB."`
 
-	Lease      time.Duration `env:"CODEXGW_LEASE, default=15s" doc:"How long a job stays with a worker that says nothing."`
-	DeltaDelay time.Duration `env:"CODEXGW_DELTA_DELAY, default=25ms" doc:"How long text deltas wait for company before they are stored."`
-	Grace      time.Duration `env:"CODEXGW_CANCEL_GRACE, default=10s" doc:"How long an interrupted turn may take before its processes are killed."`
-	StallAfter time.Duration `env:"CODEXGW_STALL_AFTER, default=15m" doc:"How long Codex may be silent before the job fails as stalled."`
+	Lease      time.Duration `env:"CODEXGW_LEASE,default=15s" min:"1s" max:"10m" doc:"How long a job stays with a worker that says nothing."`
+	DeltaDelay time.Duration `env:"CODEXGW_DELTA_DELAY,default=25ms" doc:"How long text deltas wait for company before they are stored."`
+	Grace      time.Duration `env:"CODEXGW_CANCEL_GRACE,default=10s" min:"100ms" max:"5m" doc:"How long an interrupted turn may take before its processes are killed."`
+	StallAfter time.Duration `env:"CODEXGW_STALL_AFTER,default=15m" min:"1s" max:"6h" doc:"How long Codex may be silent before the job fails as stalled."`
 
-	Model            string `env:"CODEXGW_MODEL, default=gpt-5.5" doc:"Model of jobs that name none."`
-	ModelBaseURL     string `env:"CODEXGW_MODEL_BASE_URL, default=https://api.openai.com/v1" doc:"Model API, ends in /v1; /responses is added."`
-	ModelKeySecret   string `env:"CODEXGW_MODEL_KEY_SECRET, default=openai-api-key" doc:"Name of the secret that holds the model key."`
-	AllowUnsandboxed bool   `env:"CODEXGW_ALLOW_UNSANDBOXED, default=false" doc:"Run jobs although the sandbox does not work. Only where the whole worker is one throw-away sandbox."`
+	Model            string `env:"CODEXGW_MODEL,default=gpt-5.5" doc:"Model of jobs that name none."`
+	ModelBaseURL     string `env:"CODEXGW_MODEL_BASE_URL,default=https://api.openai.com/v1" doc:"Model API, ends in /v1; /responses is added."`
+	ModelKeySecret   string `env:"CODEXGW_MODEL_KEY_SECRET,default=openai-api-key" doc:"Name of the secret that holds the model key."`
+	AllowUnsandboxed bool   `env:"CODEXGW_ALLOW_UNSANDBOXED,default=false" doc:"Run jobs although the sandbox does not work. Only where the whole worker is one throw-away sandbox."`
 
-	RepoAllowFile bool     `env:"CODEXGW_REPO_ALLOW_FILE, default=false" doc:"Allow file:// repositories."`
-	RepoMaxBytes  int64    `env:"CODEXGW_REPO_MAX_BYTES, default=2147483648" doc:"Largest repository a job may clone, in bytes."`
+	RepoAllowFile bool     `env:"CODEXGW_REPO_ALLOW_FILE,default=false" doc:"Allow file:// repositories."`
+	RepoMaxBytes  int64    `env:"CODEXGW_REPO_MAX_BYTES,default=2147483648" doc:"Largest repository a job may clone, in bytes."`
 	EgressAllow   []string `env:"CODEXGW_EGRESS_ALLOW" doc:"CIDRs of otherwise refused addresses that clones may reach."`
 }
 
-// Validate reports everything that is wrong at once.
-func (c *Config) Validate() error {
+// Validate reports everything that is wrong at once; it implements
+// chassis.Validator.
+func (c *Config) Validate() []error {
 	var all []error
 	if c.DataDir == "" {
 		all = append(all, errors.New("CODEXGW_WORKER_DIR: a directory is required"))
 	}
-	if c.Concurrency < 1 || c.Concurrency > 256 {
-		all = append(all, errors.New("CODEXGW_WORKER_CONCURRENCY: must be 1 to 256"))
-	}
-	if c.Warm < 0 || c.Warm > 64 {
-		all = append(all, errors.New("CODEXGW_WORKER_WARM: must be 0 to 64"))
-	}
-	if c.Lease < time.Second {
-		all = append(all, errors.New("CODEXGW_LEASE: must be at least 1s, or a hiccup of the store costs the job"))
-	}
 	if c.ModelBaseURL == "" || c.ModelKeySecret == "" || c.Model == "" {
 		all = append(all, errors.New("CODEXGW_MODEL, CODEXGW_MODEL_BASE_URL and CODEXGW_MODEL_KEY_SECRET must not be empty"))
 	}
-	return errors.Join(all...)
+	return all
 }

@@ -56,7 +56,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if d.Jobs == nil || d.Bus == nil || d.Secrets == nil || d.Logger == nil || d.Now == nil {
 		return nil, errors.New("worker: Jobs, Bus, Secrets, Logger and Now are required")
 	}
-	if err := cfg.Validate(); err != nil {
+	if err := errors.Join(cfg.Validate()...); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	s := &Service{cfg: cfg, Deps: d, id: id.New(id.Worker)}

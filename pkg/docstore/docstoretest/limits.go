@@ -30,11 +30,11 @@ var limitCases = map[string]func(suite){
 		long := strings.Repeat("n", docstore.MaxFieldBytes+1)
 		mib := strings.Repeat("x", docstore.MaxDocBytes)
 		many := make([]docstore.Write, 0, docstore.MaxCommitWrites+1)
-		var heavy []docstore.Write
-		for i := range docstore.MaxCommitWrites + 1 {
+		heavy := make([]docstore.Write, 0, docstore.MaxCommitBytes/docstore.MaxDocBytes+1)
+		for i := range cap(many) {
 			many = append(many, create(plain(fmt.Sprintf("w%d", i)), "x"))
 		}
-		for i := range docstore.MaxCommitBytes/docstore.MaxDocBytes + 1 {
+		for i := range cap(heavy) {
 			heavy = append(heavy, create(plain(fmt.Sprintf("w%d", i)), mib))
 		}
 		for name, writes := range map[string][]docstore.Write{

@@ -127,7 +127,7 @@ var queryCases = map[string]func(suite){
 		wantIDs(s.t, s.ids(q), "b")
 	},
 	"a document without a field of the index is not in it": func(s suite) {
-		s.commit(t,
+		s.commit(
 			docstore.Write{Op: docstore.Create, Key: thing("neither")},
 			docstore.Write{Op: docstore.Create, Key: thing("rank"), Fields: docstore.Fields{"rank": int64(1)}},
 			docstore.Write{Op: docstore.Create, Key: thing("owner"), Fields: docstore.Fields{"owner": "o"}},

@@ -18,22 +18,22 @@ var plainSchema = docstore.Schema{{
 	Indexes: []docstore.Index{{Name: "by_rank", Equal: []string{"owner"}, Order: "rank"}},
 }}
 
-func mustOpen(t testing.TB, path string, schema docstore.Schema) *Store {
-	t.Helper()
-	s, err := Open(t.Context(), path, schema, Options{})
+func mustOpen(tb testing.TB, path string, schema docstore.Schema) *Store {
+	tb.Helper()
+	s, err := Open(tb.Context(), path, schema, Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // newStore opens a store of its own, closed with the test.
-func newStore(t testing.TB, schema docstore.Schema) *Store {
-	t.Helper()
-	s := mustOpen(t, filepath.Join(t.TempDir(), "docs.db"), schema)
-	t.Cleanup(func() {
+func newStore(tb testing.TB, schema docstore.Schema) *Store {
+	tb.Helper()
+	s := mustOpen(tb, filepath.Join(tb.TempDir(), "docs.db"), schema)
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			tb.Errorf("close: %v", err)
 		}
 	})
 	return s
@@ -48,24 +48,24 @@ func create(id string, size int) []docstore.Write {
 	}}
 }
 
-func mustCommit(t testing.TB, s *Store, writes []docstore.Write) []docstore.Version {
-	t.Helper()
-	v, err := s.Commit(t.Context(), writes)
+func mustCommit(tb testing.TB, s *Store, writes []docstore.Write) []docstore.Version {
+	tb.Helper()
+	v, err := s.Commit(tb.Context(), writes)
 	if err != nil {
-		t.Fatalf("commit: %v", err)
+		tb.Fatalf("commit: %v", err)
 	}
 	return v
 }
 
 // all reads every page of a query.
-func all(t testing.TB, s *Store, q docstore.Query) []docstore.Doc {
-	t.Helper()
+func all(tb testing.TB, s *Store, q docstore.Query) []docstore.Doc {
+	tb.Helper()
 	q.Limit = docstore.MaxPage
 	var docs []docstore.Doc
 	for {
-		page, err := s.Query(t.Context(), q)
+		page, err := s.Query(tb.Context(), q)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		docs = append(docs, page.Docs...)
 		if q.Cursor = page.Next; q.Cursor == "" {
@@ -75,45 +75,45 @@ func all(t testing.TB, s *Store, q docstore.Query) []docstore.Doc {
 }
 
 // raw opens the file as another program would.
-func raw(t testing.TB, path string) *sql.DB {
-	t.Helper()
+func raw(tb testing.TB, path string) *sql.DB {
+	tb.Helper()
 	db, err := pool(dsn(path, "rwc"), 1)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
-func mustExec(t testing.TB, db interface {
+func mustExec(tb testing.TB, db interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }, format string, args ...any,
 ) {
-	t.Helper()
-	if _, err := db.ExecContext(t.Context(), fmt.Sprintf(format, args...)); err != nil {
-		t.Fatal(err)
+	tb.Helper()
+	if _, err := db.ExecContext(tb.Context(), fmt.Sprintf(format, args...)); err != nil {
+		tb.Fatal(err)
 	}
 }
 
-func text(t testing.TB, db interface {
+func text(tb testing.TB, db interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }, query string,
 ) string {
-	t.Helper()
+	tb.Helper()
 	var s string
-	if err := db.QueryRowContext(t.Context(), query).Scan(&s); err != nil {
-		t.Fatal(err)
+	if err := db.QueryRowContext(tb.Context(), query).Scan(&s); err != nil {
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func checkIntegrity(t testing.TB, path string) {
-	t.Helper()
-	db := raw(t, path)
-	if got := text(t, db, "PRAGMA integrity_check"); got != "ok" {
-		t.Fatalf("integrity check: %s", got)
+func checkIntegrity(tb testing.TB, path string) {
+	tb.Helper()
+	db := raw(tb, path)
+	if got := text(tb, db, "PRAGMA integrity_check"); got != "ok" {
+		tb.Fatalf("integrity check: %s", got)
 	}
 	if err := db.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }

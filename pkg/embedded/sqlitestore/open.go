@@ -37,9 +37,6 @@ const (
 	// at most writerCache plus readerCache for each reader.
 	writerCache = 4 << 10
 	readerCache = 2 << 10
-	// walPages is the length of the write-ahead log at which SQLite copies it
-	// into the file after a commit: 4 MiB.
-	walPages = 1000
 )
 
 // Store is an open file. It implements [docstore.Driver] and is safe for

@@ -97,7 +97,7 @@ func write(t *testing.T, path string, data []byte) {
 	}
 }
 
-func closeStore(t testing.TB, s *Store) {
+func closeStore(t *testing.T, s *Store) {
 	t.Helper()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -55,6 +55,11 @@ func (s *Store) Commit(ctx context.Context, writes []docstore.Write) ([]docstore
 	case <-ctx.Done():
 		return nil, fmt.Errorf("sqlite commit: not applied: %w", ended(ctx))
 	}
+	return r.await(ctx)
+}
+
+// await waits for the writer's answer, or for the end of the context.
+func (r *request) await(ctx context.Context) ([]docstore.Version, error) {
 	select {
 	case <-r.done:
 		return r.versions, r.err

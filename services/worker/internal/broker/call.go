@@ -100,7 +100,6 @@ func (c *call) serve(ctx context.Context, deadline time.Time) {
 	}
 	defer release()
 	c.forward(ctx, body)
-	_ = c.rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
 }
 
 // read takes in the body, which is kept for retries; release gives its share of
@@ -208,7 +207,7 @@ func (c *call) abandon(ctx context.Context) {
 // relay passes a stream on, chunk by chunk.
 func (c *call) relay(ctx context.Context, o outcome) {
 	defer o.stream.close()
-	_ = 0
+	c.session.succeeded()
 	c.metrics.streaming(ctx, time.Since(c.start))
 	c.status = o.status
 	maps.Copy(c.w.Header(), pick(o.header, responseHeaders))

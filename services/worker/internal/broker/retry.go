@@ -87,7 +87,6 @@ func (s *Session) spend(r Retry, asked time.Duration, hasAsked bool, rnd float64
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failures+1 >= r.MaxAttempts {
-		s.failures = r.MaxAttempts
 		return 0, false
 	}
 	wait := r.backoff(s.failures+1, rnd)
@@ -96,7 +95,7 @@ func (s *Session) spend(r Retry, asked time.Duration, hasAsked bool, rnd float64
 		wait = asked + time.Duration(rnd*float64(r.Base))
 	}
 	if s.waited+wait > r.MaxWait {
-		s.failures = r.MaxAttempts
+		s.failures = r.MaxAttempts // spent: a shorter wait must not start the run anew
 		return 0, false
 	}
 	s.failures++

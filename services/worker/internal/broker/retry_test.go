@@ -108,6 +108,18 @@ func TestBudgetIsForARunOfFailures(t *testing.T) {
 	}
 }
 
+// TestBudgetOfTimeIsSpentAtOnce: a wait that does not fit ends the run.
+func TestBudgetOfTimeIsSpentAtOnce(t *testing.T) {
+	t.Parallel()
+	up := steps(status(429, "", "Retry-After", "3600"), status(500, ""), streamOK)
+	b := setup(t, up, nil)
+	for i, want := range []int{429, 500, 200} {
+		if got := b.post(b.session, "{}"); got.status != want || up.count() != i+1 {
+			t.Errorf("request %d: status %d after %d attempts, want %d", i, got.status, up.count(), want)
+		}
+	}
+}
+
 func TestErrorBodiesAreBounded(t *testing.T) {
 	t.Parallel()
 	b := setup(t, steps(status(400, strings.Repeat("x", 1<<20))), nil)
@@ -138,8 +150,8 @@ func TestModelThatNeverAnswers(t *testing.T) {
 	up := steps(hang)
 	b := setup(t, up, func(o *broker.Options) { o.HeaderTimeout, o.Retry.MaxAttempts = 20*time.Millisecond, 2 })
 	got := b.post(b.session, "{}")
-	if got.status != http.StatusGatewayTimeout || !strings.Contains(got.body, `"model_timeout"`) || up.count() != 2 {
-		t.Errorf("status %d, body %s, %d attempts", got.status, got.body, up.count())
+	if got.status != http.StatusGatewayTimeout || !strings.Contains(got.body, `"model_timeout"`) || b.session.Usage().Attempts != 2 {
+		t.Errorf("status %d, body %s, usage %+v", got.status, got.body, b.session.Usage())
 	}
 }
 
@@ -159,7 +171,7 @@ func TestNothingIsRepeatedAfterAByte(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			up := steps(half, streamOK)
-			b := setup(t, up, func(o *broker.Options) { o.IdleTimeout = 20 * time.Millisecond })
+			b := setup(t, up, func(o *broker.Options) { o.IdleTimeout = 500 * time.Millisecond })
 			req := b.request(t.Context(), b.session, strings.NewReader("{}"))
 			req.Header.Set("X-Client-Request-Id", how)
 			got := b.do(req)

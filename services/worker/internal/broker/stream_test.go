@@ -163,30 +163,50 @@ func TestJobDeadline(t *testing.T) {
 	if got.status != http.StatusGatewayTimeout || !strings.Contains(got.body, `"job_deadline"`) {
 		t.Errorf("got %+v", got)
 	}
-	<-up.gotten
+	// The upstream's Close waits for its handler: it ended too.
 }
 
-// TestClientThatDoesNotRead: a full connection must not hold a model's stream
-// for ever.
+// TestClientThatDoesNotRead: a full connection must hold neither a model's
+// stream nor the kill switch.
 func TestClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	left := make(chan struct{})
-	up := steps(func(w http.ResponseWriter, r *http.Request) {
-		defer close(left)
-		chunk := make([]byte, 64<<10)
-		for r.Context().Err() == nil {
-			if _, err := w.Write(chunk); err != nil {
-				return
+	for _, tt := range []struct {
+		name    string
+		timeout time.Duration
+		end     func(*broker.Session)
+	}{
+		{"ends by timeout", 250 * time.Millisecond, func(*broker.Session) {}},
+		{"ends by the kill switch", time.Hour, (*broker.Session).Close},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			full, left := make(chan struct{}), make(chan struct{})
+			up := steps(func(w http.ResponseWriter, r *http.Request) {
+				defer close(left)
+				chunk := make([]byte, 64<<10)
+				for i := 0; r.Context().Err() == nil; i++ {
+					if i == 100 { // more than the sockets' buffers on the way hold
+						close(full)
+					}
+					if _, err := w.Write(chunk); err != nil {
+						return
+					}
+				}
+			})
+			b := setup(t, up, func(o *broker.Options) { o.ClientTimeout = tt.timeout })
+			res, err := b.client.Do(b.request(t.Context(), b.session, strings.NewReader("{}")))
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
-	b := setup(t, up, func(o *broker.Options) { o.ClientTimeout = 50 * time.Millisecond })
-	res, err := b.client.Do(b.request(t.Context(), b.session, strings.NewReader("{}")))
-	if err != nil {
-		t.Fatal(err)
+			defer func() { _ = res.Body.Close() }()
+			select {
+			case <-full:
+			case <-left:
+			}
+			tt.end(b.session)
+			<-left
+		})
 	}
-	<-left
-	_ = res.Body.Close()
 }
 
 // TestBodyThatDoesNotArrive: with a token and without one, the connection ends.

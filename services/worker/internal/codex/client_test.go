@@ -127,6 +127,18 @@ func TestSecondTurnOfAThreadIsRefused(t *testing.T) {
 	}
 }
 
+// TestNextTurnMayStartAtOnce starts a turn the moment the one before has ended:
+// a turn that ended before the client had forgotten it was refused as active.
+func TestNextTurnMayStartAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, Options{})
+	for range 500 {
+		turn := p.turn()
+		p.say(`{"method":"turn/completed","params":{"threadId":"T","turn":{"id":"U","status":"completed"}}}`)
+		<-turn.Done()
+	}
+}
+
 func TestCallEndsWithItsDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

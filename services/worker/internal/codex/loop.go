@@ -133,7 +133,9 @@ func (c *Client) deliver(n Notification) {
 		n.Relay = t.observe(&n) && n.Relay
 	}
 	c.opt.OnNotification(n)
-	if t != nil && t.settle() {
+	if t != nil && t.isOver() {
+		// Forgotten first: whoever waits may start the thread's next turn at once.
+		t.finish()
 		c.forget(t)
 	}
 }

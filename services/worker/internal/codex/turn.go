@@ -234,15 +234,18 @@ func (t *Turn) fail(e *TurnError) {
 	t.result.Failure = e.Failure()
 }
 
-// settle closes Done if the turn is over and reports whether it is.
-func (t *Turn) settle() bool {
+// isOver reports whether the last notification of the turn was observed.
+func (t *Turn) isOver() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.over {
-		return false
-	}
+	return t.over
+}
+
+// finish ends a turn that is over.
+func (t *Turn) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.close()
-	return true
 }
 
 // lose ends a turn whose end will not come.

@@ -75,6 +75,9 @@ func (w *Workspace) clone(ctx context.Context, r Repo) error {
 
 // outcome gives the end of a git process its code.
 func (w *Workspace) outcome(err error) error {
+	if _, ok := errors.AsType[*errs.Error](err); ok {
+		return err
+	}
 	_, byGit := errors.AsType[*gitError](err)
 	switch {
 	case errors.Is(err, errTooLarge):

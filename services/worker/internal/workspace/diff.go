@@ -75,10 +75,10 @@ func (w *Workspace) diff(ctx context.Context) (*Diff, error) {
 		}
 	}
 	index, err := w.scratchIndex()
+	defer func() { _ = os.Remove(index) }()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.Remove(index) }()
 	env := []string{
 		"GIT_INDEX_FILE=" + index,
 		// A name that other systems could take for .git is only a name here;
@@ -126,11 +126,20 @@ func (w *Workspace) scratchIndex() (string, error) {
 	}
 	name := f.Name()
 	_ = f.Close()
-	err = copyFile(filepath.Join(w.gitDir(), "index"), name)
+	base := filepath.Join(w.gitDir(), "index")
+	st, err := os.Stat(base)
 	if errors.Is(err, fs.ErrNotExist) { // an empty base has none, and git refuses an empty file
 		return name, os.Remove(name) //nolint:wrapcheck // wrapped once by Diff
 	}
-	return name, err
+	if err == nil {
+		err = copyFile(base, name)
+	}
+	if err == nil {
+		// Git reads a file that changed in the second the index was written,
+		// because its times cannot tell. A younger copy would hide that second.
+		err = os.Chtimes(name, st.ModTime(), st.ModTime())
+	}
+	return name, err //nolint:wrapcheck // wrapped once by Diff
 }
 
 // snapshot stores every changed file as an object and returns the lines that

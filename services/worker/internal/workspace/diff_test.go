@@ -64,7 +64,7 @@ func TestDiffAppliedToTheBaseGivesTheWorkspace(t *testing.T) {
 		"index lies":             `git update-index --assume-unchanged readme.md; git update-index --skip-worktree src/a.txt; echo x >readme.md; echo y >src/a.txt`,
 		"committed":              `echo x >readme.md; git -c user.name=a -c user.email=a@b commit -qam x`,
 		"history gone":           `rm -rf .git; echo x >readme.md`,
-		"fresh history":          `rm -rf .git; git init -q; echo x >readme.md; git add -A; git -c user.name=a -c user.email=a@b commit -qm x`,
+		"fresh history":          `rm -rf .git; git init -q; echo x >readme.md; git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

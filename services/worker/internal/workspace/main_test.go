@@ -98,6 +98,8 @@ func tree(t testing.TB, dir string) map[string]string {
 		case d.Name() == ".git" && d.IsDir():
 			return filepath.SkipDir
 		case d.IsDir():
+		case info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
+			out[rel] = "special" // reading it would wait
 		case info.Mode()&os.ModeSymlink != 0:
 			target, err := os.Readlink(name)
 			out[rel] = "link " + target

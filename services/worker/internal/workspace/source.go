@@ -30,6 +30,8 @@ type source struct {
 var (
 	hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 	userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+	// helper is git's form for running any program as a transport.
+	helper = regexp.MustCompile(`^[A-Za-z0-9+.-]*::`)
 	// scpLike is user@host:path, which has no "//" after the colon.
 	scpLike = regexp.MustCompile(`^([^@/:]+)@([^@/:\[\]]+):([^:].*)$`)
 	// safePath holds nothing a shell on the other end of ssh, or git's own
@@ -64,7 +66,7 @@ func parseSource(raw string, p *Policy) (source, error) {
 		return source{}, refused("The repository URL contains white space, control characters or a backslash.")
 	case strings.HasPrefix(raw, "-"):
 		return source{}, refused("The repository URL begins with a dash.")
-	case strings.Contains(raw, "::"):
+	case helper.MatchString(raw):
 		return source{}, refused("Remote helpers (transport::address) are not allowed in the repository URL.")
 	}
 	if !strings.Contains(raw, "://") {

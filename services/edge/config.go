@@ -1,0 +1,49 @@
+package edge
+
+import (
+	"errors"
+	"net/url"
+	"time"
+
+	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/secret"
+)
+
+// Config is the edge's environment. Zero values of limits mean their defaults.
+type Config struct {
+	Listen chassis.ListenConfig
+
+	AdminKey  secret.Value `env:"CODEXGW_ADMIN_KEY" doc:"The admin key: it may do everything, for the tenant \"default\"."`
+	PublicURL string       `env:"CODEXGW_PUBLIC_URL" doc:"The gateway as clients see it, for links in answers; as the request says if not set."`
+	Origins   []string     `env:"CODEXGW_WS_ORIGINS" doc:"Hosts whose pages may open a WebSocket, besides the gateway's own; * matches within a host name."`
+
+	BodyLimitJSONRPC int64 `env:"CODEXGW_BODY_LIMIT_JSONRPC,default=8388608" min:"1024" doc:"The largest body of /jsonrpc in bytes."`
+	BodyLimitWS      int64 `env:"CODEXGW_BODY_LIMIT_WS,default=8388608" min:"1024" doc:"The largest WebSocket message in bytes."`
+	BodyLimitOther   int64 `env:"CODEXGW_BODY_LIMIT_OTHER,default=16384" min:"0" doc:"The largest body of every other route in bytes."`
+
+	MaxConns         int `env:"CODEXGW_MAX_CONNECTIONS,default=20000" min:"1" doc:"Open connections of an instance; more wait to be accepted."`
+	MaxStreams       int `env:"CODEXGW_MAX_STREAMS,default=10000" min:"1" doc:"Open WebSockets and event streams of an instance; more are answered 503."`
+	MaxSubscriptions int `env:"CODEXGW_MAX_SUBSCRIPTIONS,default=100" min:"1" doc:"Subscriptions of one WebSocket."`
+	MaxInFlight      int `env:"CODEXGW_MAX_IN_FLIGHT,default=32" min:"1" doc:"Requests of one WebSocket that are served at once; reading pauses at it."`
+
+	// RingBytes and PositionCheck tune the hub.
+	RingBytes     int           `env:"CODEXGW_STREAM_RING_BYTES,default=1048576" min:"0" doc:"Newest events of a watched job that are kept in memory, in bytes."`
+	PositionCheck time.Duration `env:"CODEXGW_STREAM_CHECK,default=5s" min:"100ms" doc:"How often a silent stream is compared with the log."`
+	WriteTimeout  time.Duration `env:"CODEXGW_WRITE_TIMEOUT,default=10s" min:"100ms" doc:"How long a client may take for a piece of an answer or a message."`
+
+	RepoAllowFile bool `env:"CODEXGW_REPO_ALLOW_FILE,default=false" doc:"Lets repo.url be a file:// URL (development)."`
+
+	DrainTimeout time.Duration `env:"CODEXGW_DRAIN_TIMEOUT,default=4s" min:"100ms" max:"1h" doc:"How long work in hand may go on after SIGTERM. Cloud Run kills after 10 s in all."`
+}
+
+// Validate implements chassis.Validator.
+func (c *Config) Validate() []error {
+	var problems []error
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+			problems = append(problems, errors.New("CODEXGW_PUBLIC_URL must be an http or https URL without query"))
+		}
+	}
+	return problems
+}

@@ -1,0 +1,183 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"gocloud.dev/blob"
+	"golang.org/x/net/netutil"
+
+	"codexgateway.dev/pkg/bus"
+	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/edge/internal/auth"
+	"codexgateway.dev/services/edge/internal/httpapi"
+	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/socket"
+)
+
+// Deps is what the edge works on. All but BlobHandler are required.
+type Deps struct {
+	Jobs *job.Store
+	Bus  *bus.Bus
+	// Blobs holds the artifacts; the edge signs URLs to them.
+	Blobs *blob.Bucket
+	// BlobHandler serves those URLs under /blobs where the bucket does not.
+	BlobHandler http.Handler
+	// Listener is used instead of opening Config.Listen; nil: it is opened. The
+	// edge closes it.
+	Listener net.Listener
+	// Health gets the checks of the platform before Run; the edge adds its own
+	// and says when it serves and when it drains.
+	Health *chassis.Health
+	Logger *slog.Logger
+	Now    func() time.Time
+	// Version of the gateway, for system.ping and rpc.discover.
+	Version string
+}
+
+// missing names the required dependencies that are not there.
+func (d *Deps) missing() []string {
+	var names []string
+	for _, dep := range []struct {
+		name  string
+		there bool
+	}{
+		{"Jobs", d.Jobs != nil},
+		{"Bus", d.Bus != nil},
+		{"Blobs", d.Blobs != nil},
+		{"Health", d.Health != nil},
+		{"Logger", d.Logger != nil},
+		{"Now", d.Now != nil},
+		{"Version", d.Version != ""},
+	} {
+		if !dep.there {
+			names = append(names, dep.name)
+		}
+	}
+	return names
+}
+
+// Service is one edge instance.
+type Service struct {
+	cfg     Config
+	deps    Deps
+	hub     *hub.Hub
+	sockets *socket.Server
+	handler http.Handler
+
+	draining chan struct{}
+	drain    sync.Once
+	ready    chan struct{}
+
+	mu   sync.Mutex
+	addr net.Addr
+}
+
+var _ chassis.Service = (*Service)(nil)
+
+// New builds an instance that does nothing until Run. The error names what the
+// configuration or the dependencies lack.
+func New(cfg Config, deps Deps) (*Service, error) {
+	var problems []error
+	if names := deps.missing(); len(names) > 0 {
+		problems = append(problems, errors.New("edge: missing dependencies: "+strings.Join(names, ", ")))
+	}
+	key, err := auth.NewAdminKey(cfg.AdminKey)
+	if err != nil {
+		problems = append(problems, fmt.Errorf("edge: CODEXGW_ADMIN_KEY: %w", err))
+	}
+	if err := errors.Join(append(problems, cfg.Validate()...)...); err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, deps: deps, draining: make(chan struct{}), ready: make(chan struct{})}
+	s.hub = hub.New(deps.Jobs.Log, deps.Bus, deps.Logger, hub.Options{RingBytes: cfg.RingBytes, CheckEvery: cfg.PositionCheck})
+	svc := &methods.Service{
+		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
+		AllowFileRepos: cfg.RepoAllowFile, Draining: s.draining,
+	}
+	s.sockets = socket.New(svc, deps.Logger, socket.Options{
+		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
+		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
+	})
+	s.handler, err = httpapi.Handler(httpapi.Deps{
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Auth: key,
+		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
+	}, httpapi.Options{
+		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, OtherBody: cfg.BodyLimitOther,
+		Streams: cfg.MaxStreams, Origins: cfg.Origins, WriteTimeout: cfg.WriteTimeout,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	return s, nil
+}
+
+// Handler is the routes without a listener. Streams need Run all the same.
+func (s *Service) Handler() http.Handler { return s.handler }
+
+// Ready is closed once the instance listens and hears live events.
+func (s *Service) Ready() <-chan struct{} { return s.ready }
+
+// Addr is where the instance listens; nil before Ready.
+func (s *Service) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
+
+// Run serves until ctx ends, then stops in order: not ready, no new
+// connections, streams closed with a hint when to come back, requests in hand
+// finished within the drain limit, the rest cut. It returns what failed. A
+// service runs once.
+func (s *Service) Run(ctx context.Context) error {
+	ln := s.deps.Listener
+	if ln == nil {
+		var err error
+		if ln, err = chassis.Listen(ctx, s.cfg.Listen.Address()); err != nil {
+			return fmt.Errorf("edge: %w", err)
+		}
+	}
+	s.mu.Lock()
+	s.addr = ln.Addr()
+	s.mu.Unlock()
+	if s.cfg.MaxConns > 0 {
+		ln = netutil.LimitListener(ln, s.cfg.MaxConns)
+	}
+	group := chassis.NewGroup(s.deps.Logger, s.deps.Health, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
+	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})
+	group.Add(chassis.HTTPServer("http", ln, s.handler, s.deps.Logger))
+	group.Add(chassis.Component{
+		Name:  "streams",
+		Start: s.announce,
+		Quiesce: func(context.Context) error {
+			s.drain.Do(func() { close(s.draining) })
+			return nil
+		},
+		Drain: s.sockets.Wait,
+	})
+	return group.Run(ctx)
+}
+
+// announce waits until live events are heard: before that the instance would
+// stream with the delay of position checks. The group is ready right after it.
+func (s *Service) announce(ctx context.Context) error {
+	select {
+	case <-s.hub.Ready():
+		s.deps.Health.SetReady()
+		close(s.ready)
+		return nil
+	case <-s.hub.Done():
+		return hub.ErrStopped // why is what the hub's own Run returns
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

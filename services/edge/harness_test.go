@@ -1,0 +1,302 @@
+package edge_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/services/edge"
+	"codexgateway.dev/services/edge/internal/edgetest"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const adminKey = "cgw_test_admin_0123456789"
+
+// gateway is a running edge on an embedded platform.
+type gateway struct {
+	*edgetest.Env
+
+	t      *testing.T
+	url    string
+	http   *http.Client
+	health *chassis.Health
+	stop   func()
+}
+
+// start runs an edge; it stops with the test or by stop.
+func start(t *testing.T, change ...func(*edge.Config)) *gateway {
+	t.Helper()
+	env := edgetest.Open(t)
+	cfg := edge.Config{
+		Listen: chassis.ListenConfig{Addr: "127.0.0.1:0"}, AdminKey: secret.NewValue(adminKey),
+		DrainTimeout: 5 * time.Second,
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	health := chassis.NewHealth(env.Log)
+	svc, err := edge.New(cfg, edge.Deps{
+		Jobs: env.Jobs, Bus: env.Platform.Bus, Blobs: env.Platform.Blobs, BlobHandler: env.Platform.BlobHandler,
+		Health: health, Logger: env.Log, Now: time.Now, Version: "1.2.3",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- svc.Run(ctx) }()
+	select {
+	case <-svc.Ready():
+	case err := <-done:
+		t.Fatalf("Run: %v", err)
+	}
+	transport := &http.Transport{}
+	g := &gateway{
+		Env: env, t: t, url: "http://" + svc.Addr().String(), health: health,
+		http: &http.Client{
+			Transport: transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			},
+		},
+	}
+	stopped := false
+	g.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		transport.CloseIdleConnections()
+	}
+	t.Cleanup(g.stop)
+	return g
+}
+
+// request sends one request with the admin key; header values replace.
+func (g *gateway) request(method, path string, header map[string]string, body string) *http.Response {
+	g.t.Helper()
+	var r io.Reader = http.NoBody
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(g.t.Context(), method, g.url+path, r)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", adminKey)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for k, v := range header {
+		if v == "" {
+			req.Header.Del(k)
+			continue
+		}
+		req.Header.Set(k, v)
+	}
+	resp, err := g.http.Do(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+func (g *gateway) read(resp *http.Response) []byte {
+	g.t.Helper()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return b
+}
+
+// answer is a JSON-RPC answer.
+type answer struct {
+	ID     json.RawMessage `json:"id"`
+	Result json.RawMessage `json:"result"`
+	Error  *rpcError       `json:"error"`
+}
+
+type rpcError struct {
+	Code    int            `json:"code"`
+	Message string         `json:"message"`
+	Data    map[string]any `json:"data"`
+}
+
+// rpc calls a method over HTTP.
+func (g *gateway) rpc(method string, params any) answer {
+	g.t.Helper()
+	body, err := jsonrpc.EncodeCall(jsonrpc.IntID(1), method, params)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	resp := g.request(http.MethodPost, "/jsonrpc", nil, string(body))
+	return decode[answer](g.t, g.read(resp))
+}
+
+// call calls a method and decodes its result.
+func call[R any](g *gateway, method string, params any) R {
+	g.t.Helper()
+	a := g.rpc(method, params)
+	if a.Error != nil {
+		g.t.Fatalf("%s: %+v", method, a.Error)
+	}
+	return decode[R](g.t, a.Result)
+}
+
+func decode[T any](t *testing.T, raw []byte) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatalf("decode %s: %v", raw, err)
+	}
+	return v
+}
+
+// socket is a WebSocket client.
+type socket struct {
+	t  *testing.T
+	ws *websocket.Conn
+}
+
+func (g *gateway) dial() *socket {
+	g.t.Helper()
+	ws, _, err := websocket.Dial(g.t.Context(), g.url+"/ws", &websocket.DialOptions{ //nolint:bodyclose // nil after an upgrade
+		HTTPClient: g.http, HTTPHeader: http.Header{"X-Api-Key": {adminKey}},
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	ws.SetReadLimit(32 << 20)
+	g.t.Cleanup(func() { _ = ws.CloseNow() })
+	return &socket{t: g.t, ws: ws}
+}
+
+func (s *socket) send(frame string) {
+	s.t.Helper()
+	if err := s.ws.Write(s.t.Context(), websocket.MessageText, []byte(frame)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// message is anything a server sends.
+type message struct {
+	ID     json.RawMessage `json:"id"`
+	Result json.RawMessage `json:"result"`
+	Error  *rpcError       `json:"error"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+}
+
+func (s *socket) receive() message {
+	s.t.Helper()
+	_, b, err := s.ws.Read(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return decode[message](s.t, b)
+}
+
+// subscribe subscribes and returns the subscription's id.
+func (s *socket) subscribe(jobID string, after int64) string {
+	s.t.Helper()
+	frame, err := jsonrpc.EncodeCall(jsonrpc.IntID(7), "job.subscribe", map[string]any{"job_id": jobID, "after": after})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.send(string(frame))
+	m := s.receive()
+	if m.Error != nil {
+		s.t.Fatalf("subscribe: %+v", m.Error)
+	}
+	return decode[struct {
+		SubscriptionID string `json:"subscription_id"`
+	}](s.t, m.Result).SubscriptionID
+}
+
+type event struct {
+	SubscriptionID string `json:"subscription_id"`
+	JobID          string `json:"job_id"`
+	Seq            int64  `json:"seq"`
+	Type           string `json:"type"`
+	Data           struct {
+		Method string `json:"method"`
+	} `json:"data"`
+}
+
+// event receives one job.event.
+func (s *socket) event() event {
+	s.t.Helper()
+	m := s.receive()
+	if m.Method != "job.event" {
+		s.t.Fatalf("received %+v, want job.event", m)
+	}
+	return decode[event](s.t, m.Params)
+}
+
+// volatile is what differs from run to run in golden files.
+var volatile = []struct {
+	re *regexp.Regexp
+	to string
+}{
+	{regexp.MustCompile(`\b(job|conv|req|sub|evt|clm)_[0-9a-z]{26}`), "${1}_ID"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`), "TIME"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
+	{regexp.MustCompile(`"sha256": "[0-9a-f]{64}"`), `"sha256": "SHA256"`},
+	{regexp.MustCompile(`"size": \d+`), `"size": N`},
+	{regexp.MustCompile(`/blobs\?[^"]+`), "/blobs?SIGNED"},
+}
+
+// golden compares JSON with a file, ids and times aside.
+func golden(t *testing.T, name string, raw []byte) {
+	t.Helper()
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, raw, "", "  "); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	got := pretty.String() + "\n"
+	for _, v := range volatile {
+		got = v.re.ReplaceAllString(got, v.to)
+	}
+	file := filepath.Join("testdata", name+".golden.json")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}

@@ -1,0 +1,44 @@
+package call
+
+import (
+	"context"
+	"sync/atomic"
+
+	"codexgateway.dev/services/edge/internal/auth"
+)
+
+// Info is one request, a batch counting as one.
+type Info struct {
+	Principal auth.Principal
+	// BaseURL is the gateway as the client sees it, "https://host", without a
+	// slash at the end.
+	BaseURL string
+	// IdempotencyKey is the header's; empty on transports without headers.
+	IdempotencyKey string
+	// Batch is true when the request holds several calls: the header cannot say
+	// which of them it means.
+	Batch bool
+
+	replayed atomic.Bool
+}
+
+// MarkReplayed notes that the answer is one that was given before.
+func (i *Info) MarkReplayed() { i.replayed.Store(true) }
+
+// Replayed reports whether the answer is one that was given before.
+func (i *Info) Replayed() bool { return i.replayed.Load() }
+
+type key struct{}
+
+// With returns a context that carries the request.
+func With(ctx context.Context, i *Info) context.Context { return context.WithValue(ctx, key{}, i) }
+
+// From returns the request of a context; an empty one, of no tenant, outside
+// of a request.
+func From(ctx context.Context) *Info {
+	i, ok := ctx.Value(key{}).(*Info)
+	if !ok {
+		return &Info{}
+	}
+	return i
+}

@@ -1,0 +1,101 @@
+// Package edgetest opens what the edge works on for its tests: the embedded
+// platform in a temporary directory and a job store on it, with hands to play
+// the worker.
+package edgetest
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"testing"
+	"time"
+
+	"codexgateway.dev/pkg/embedded"
+	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/platform"
+	"codexgateway.dev/pkg/schema"
+)
+
+// Tenant owns the jobs of the tests.
+const Tenant = "default"
+
+// Env is an open platform and its jobs.
+type Env struct {
+	Platform *platform.Platform
+	Jobs     *job.Store
+	Log      *slog.Logger
+}
+
+// Open opens a platform that closes with the test.
+func Open(tb testing.TB) *Env {
+	tb.Helper()
+	log := slog.New(slog.DiscardHandler)
+	p, err := embedded.Open(tb.Context(), embedded.Config{Dir: tb.TempDir(), Schema: schema.All(), Logger: log})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	jobs, err := job.NewStore(job.Deps{
+		Docs: p.Docs, Blobs: p.Blobs, Bus: p.Bus, Source: "/codexgw/test", Now: time.Now, Logger: log,
+		PutBlob: func(ctx context.Context, name string, data []byte) error {
+			return p.WriteBlob(ctx, name, data, "")
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &Env{Platform: p, Jobs: jobs, Log: log}
+}
+
+// Submit stores a job.
+func (e *Env) Submit(tb testing.TB, sub job.Submission) *job.Job {
+	tb.Helper()
+	if sub.Tenant == "" {
+		sub.Tenant = Tenant
+	}
+	if sub.Spec.Prompt == "" {
+		sub.Spec.Prompt = "hello"
+	}
+	j, _, err := e.Jobs.Submit(tb.Context(), sub)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return j
+}
+
+// Claim starts a job as a worker does.
+func (e *Env) Claim(tb testing.TB, jobID string) *job.Held {
+	tb.Helper()
+	h, err := e.Jobs.Claim(tb.Context(), jobID, job.ClaimOptions{
+		Worker: "wrk_test", Lease: time.Minute, DeltaDelay: time.Millisecond,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { h.Abandon(context.Canceled) })
+	return h
+}
+
+// Say appends a Codex notification to the log of a running job.
+func Say(tb testing.TB, h *job.Held, method, params string) {
+	tb.Helper()
+	err := h.Log.Append(tb.Context(), eventlog.Entry{
+		Type: eventlog.TypeCodex, Time: time.Now(), Data: eventlog.CodexData(method, json.RawMessage(params)),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Complete ends a job with an answer.
+func Complete(tb testing.TB, h *job.Held, content string) {
+	tb.Helper()
+	if err := h.Finish(tb.Context(), job.Result{State: job.Completed, Content: content, Model: "mock"}); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -1,0 +1,130 @@
+package httpapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/auth"
+	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/socket"
+)
+
+// Options bound the routes; zero values are the documented defaults.
+type Options struct {
+	// PublicURL is the gateway as clients see it; empty: as the request says.
+	PublicURL string
+	// RPCBody is the largest body of /jsonrpc: 8 MiB. OtherBody that of every
+	// other route: 16 KiB.
+	RPCBody, OtherBody int64
+	// Streams is how many WebSockets and event streams may be open: 10,000.
+	Streams int
+	// Origins are the hosts whose pages may open a WebSocket, besides the
+	// gateway's own; patterns as in path.Match.
+	Origins []string
+	// Heartbeat is the pause after which an SSE stream sends a comment: 15 s.
+	Heartbeat time.Duration
+	// WriteTimeout is how long 64 KiB of an answer may take to be taken: 10 s.
+	WriteTimeout time.Duration
+	// BodyGrace is how long a body may come as it likes before it must keep up
+	// 1 KiB/s: 10 s.
+	BodyGrace time.Duration
+}
+
+func (o Options) orDefaults() Options {
+	if o.RPCBody <= 0 {
+		o.RPCBody = 8 << 20
+	}
+	if o.OtherBody <= 0 {
+		o.OtherBody = 16 << 10
+	}
+	if o.Streams <= 0 {
+		o.Streams = 10_000
+	}
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = 15 * time.Second
+	}
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = 10 * time.Second
+	}
+	if o.BodyGrace <= 0 {
+		o.BodyGrace = 10 * time.Second
+	}
+	return o
+}
+
+// Deps is what the routes work on. Blobs may be nil, all else is required.
+type Deps struct {
+	Methods *methods.Service
+	Sockets *socket.Server
+	Hub     *hub.Hub
+	Auth    auth.Authenticator
+	Health  *chassis.Health
+	// Blobs serves the signed URLs of a platform whose bucket does not.
+	Blobs  http.Handler
+	Logger *slog.Logger
+}
+
+// api is the routes.
+type api struct {
+	Deps
+
+	opt     Options
+	mux     *jsonrpc.Mux
+	streams chan struct{} // one entry for each open stream
+	openrpc []byte
+}
+
+// Handler builds the routes.
+func Handler(d Deps, opt Options) (http.Handler, error) {
+	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Auth == nil || d.Health == nil || d.Logger == nil {
+		return nil, errors.New("httpapi: Methods, Sockets, Hub, Auth, Health and Logger are required")
+	}
+	a := &api{Deps: d, opt: opt.orDefaults(), mux: jsonrpc.NewMux()}
+	a.streams = make(chan struct{}, a.opt.Streams)
+	d.Methods.Register(a.mux)
+	var err error
+	// The document is of all methods there are, the WebSocket's included.
+	if a.openrpc, err = methods.OpenRPC(d.Sockets.Mux(), d.Methods.Version); err != nil {
+		return nil, err
+	}
+	return a.router(), nil
+}
+
+// router is the table of routes.
+func (a *api) router() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode) // debug mode prints to standard output
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	// A redirect would turn a POST with a typing error into a GET.
+	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
+	r.Use(a.identify, a.pace, a.recover)
+	r.NoRoute(func(c *gin.Context) { a.refuse(c, http.StatusNotFound, errNoRoute) })
+	r.NoMethod(func(c *gin.Context) { a.refuse(c, http.StatusMethodNotAllowed, errNoMethod) })
+
+	small := a.body(a.opt.OtherBody)
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		r.Handle(method, "/health", small, gin.WrapH(a.Health.Live()))
+		r.Handle(method, "/ready", small, gin.WrapH(a.Health.Ready()))
+		r.Handle(method, "/openrpc.json", small, a.serveOpenRPC)
+		if a.Blobs != nil {
+			r.Handle(method, "/blobs", small, gin.WrapH(a.Blobs))
+			r.Handle(method, "/blobs/*key", small, gin.WrapH(a.Blobs))
+		}
+	}
+	r.POST("/jsonrpc", a.body(a.opt.RPCBody), a.authenticate, a.serveRPC)
+	r.GET("/ws", small, a.authenticate, a.serveSocket)
+	r.GET("/v1/jobs/:id/events", small, a.authenticate, a.serveEvents)
+	r.GET("/v1/jobs/:id/artifacts/:name", small, a.authenticate, a.serveArtifact)
+	return r
+}
+
+func (a *api) serveOpenRPC(c *gin.Context) {
+	a.respond(c, http.StatusOK, typeJSON, a.openrpc)
+}

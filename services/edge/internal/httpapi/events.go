@@ -1,0 +1,165 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/munnerz/goautoneg"
+
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/methods"
+)
+
+const (
+	// maxWait bounds a long poll in seconds.
+	maxWait = 60
+	// pollEvents is how many events one long-poll answer has at most.
+	pollEvents = 1000
+)
+
+var (
+	errHeartbeat = errors.New("httpapi: heartbeat")
+	errDraining  = errors.New("httpapi: draining")
+	errPollOver  = errors.New("httpapi: the wait is over")
+)
+
+// serveEvents is GET /v1/jobs/{id}/events.
+func (a *api) serveEvents(c *gin.Context) {
+	form := accepted(c.Request.Header)
+	if form == "" {
+		a.refuse(c, http.StatusNotAcceptable, errNotAccepted)
+		return
+	}
+	c.Header("Vary", "Accept")
+	q := c.Request.URL.Query()
+	after, err := wholeNumber(q, "after", 1<<53)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	if last := c.GetHeader("Last-Event-ID"); last != "" && form == typeSSE {
+		// A browser that reconnects keeps the URL: the header is newer.
+		if after, err = parseWhole("Last-Event-ID", last, 1<<53); err != nil {
+			a.fail(c, err)
+			return
+		}
+	}
+	wait, err := wholeNumber(q, "wait", maxWait)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	j, err := a.Methods.Job(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	switch {
+	case form == typeSSE && j.State.Terminal() && after >= j.LastSeq:
+		a.respond(c, http.StatusNoContent, "", nil) // so that EventSource does not come back
+	case form == typeJSON && wait == 0:
+		a.page(c, func() (methods.EventPage, error) {
+			return a.Methods.Page(c.Request.Context(), j.ID, after, pollEvents)
+		})
+	default:
+		a.watch(c, form, j.ID, after, time.Duration(wait)*time.Second)
+	}
+}
+
+// watch answers from the hub, within the bound of open streams.
+func (a *api) watch(c *gin.Context, form, jobID string, after int64, wait time.Duration) {
+	release, ok := a.takeStream(c)
+	if !ok {
+		return
+	}
+	defer release()
+	w, err := a.Hub.Watch(jobID, after)
+	if err != nil {
+		a.fail(c, errs.From(err))
+		return
+	}
+	defer w.Close()
+	ctx, stop := a.untilDraining(c.Request.Context())
+	defer stop()
+	if form == typeJSON {
+		a.page(c, func() (methods.EventPage, error) { return poll(ctx, w, after, wait) })
+		return
+	}
+	a.stream(ctx, c, form, w)
+}
+
+// poll waits for the next events; none is an answer too.
+func poll(ctx context.Context, w *hub.Watcher, after int64, wait time.Duration) (methods.EventPage, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errPollOver)
+	defer cancel()
+	b, err := w.Next(ctx)
+	if errors.Is(err, errPollOver) || errors.Is(err, errDraining) || errors.Is(err, hub.ErrStopped) {
+		return methods.NewPage(after, nil, false), nil
+	}
+	if err != nil {
+		return methods.EventPage{}, err
+	}
+	return methods.NewPage(after, b.Events, b.Closed), nil
+}
+
+// page answers with one page.
+func (a *api) page(c *gin.Context, read func() (methods.EventPage, error)) {
+	p, err := read()
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	a.respond(c, http.StatusOK, typeJSON, p.Encode())
+}
+
+// untilDraining is ctx, ended with errDraining when the instance goes away.
+func (a *api) untilDraining(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() { // ends with stop
+		defer close(done)
+		select {
+		case <-a.Methods.Draining:
+			cancel(errDraining)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil); <-done }
+}
+
+// accepted is the form of the stream the client wants: by Accept, JSON without
+// one; empty if it wants none there is.
+func accepted(h http.Header) string {
+	accept := h.Get("Accept")
+	if accept == "" {
+		return typeJSON
+	}
+	// In the order of preference among equals: */* gets JSON.
+	return goautoneg.Negotiate(accept, []string{typeJSON, typeSSE, typeNDJSON})
+}
+
+// wholeNumber reads an optional query parameter, 0 without it.
+func wholeNumber(q url.Values, name string, most int64) (int64, error) {
+	switch values := q[name]; len(values) {
+	case 0:
+		return 0, nil
+	case 1:
+		return parseWhole("/"+name, values[0], most)
+	default:
+		return 0, errs.Param("/"+name, "This parameter is given twice.")
+	}
+}
+
+func parseWhole(field, s string, most int64) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || int64(n) > most { //nolint:gosec // 63 bits
+		return 0, errs.Param(field, "This parameter must be a whole number from 0 to "+strconv.FormatInt(most, 10)+".")
+	}
+	return int64(n), nil //nolint:gosec // 63 bits
+}

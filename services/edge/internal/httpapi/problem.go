@@ -1,0 +1,142 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/auth"
+	"codexgateway.dev/services/edge/internal/call"
+	"codexgateway.dev/services/edge/internal/methods"
+)
+
+// Media types.
+const (
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json"
+	typeSSE     = "text/event-stream"
+	typeNDJSON  = "application/x-ndjson"
+)
+
+// Refusals that are about HTTP itself.
+var (
+	errNoRoute     = errs.New(errs.NotFound, "There is no such route.")
+	errNoMethod    = errs.New(errs.InvalidRequest, "The route does not have this method; see the Allow header.")
+	errMediaType   = errs.New(errs.InvalidRequest, "The body must be application/json in UTF-8, without a content coding.")
+	errNotAccepted = errs.New(errs.InvalidRequest, "Accept must allow text/event-stream, application/x-ndjson or application/json.")
+	errSlowBody    = errs.New(errs.InvalidRequest, "The body came too slowly.")
+	errBrokenBody  = errs.New(errs.InvalidRequest, "The body could not be read.")
+	errNoUpgrade   = errs.New(errs.InvalidRequest, "This route is for WebSocket upgrades only.")
+	errOrigin      = errs.New(errs.PermissionDenied, "Pages of this origin may not open a WebSocket here.")
+	errStreams     = errs.New(errs.Overloaded, "Too many streams are open.")
+)
+
+// problem is an RFC 9457 problem. Code, field, retryable and request_id are
+// what a JSON-RPC error has in its data.
+type problem struct {
+	Type      string    `json:"type"`
+	Title     string    `json:"title"`
+	Status    int       `json:"status"`
+	Detail    string    `json:"detail"`
+	Code      errs.Code `json:"code"`
+	Field     string    `json:"field,omitempty"`
+	Retryable bool      `json:"retryable"`
+	RequestID string    `json:"request_id"`
+}
+
+// fail answers with an error that any code may have returned: its registered
+// status, and nothing of its cause.
+func (a *api) fail(c *gin.Context, err error) {
+	e, known := errors.AsType[*errs.Error](methods.Fault(err))
+	switch {
+	case known:
+	case errors.Is(err, context.DeadlineExceeded):
+		e = errs.Wrap(errs.DeadlineExceeded, "", err)
+	case c.Request.Context().Err() != nil:
+		e = errs.Wrap(errs.Overloaded, "", err)
+	default:
+		e = errs.From(err)
+	}
+	if e.Code == errs.Internal {
+		a.Logger.LogAttrs(c.Request.Context(), slog.LevelError, "request failed inside the gateway",
+			slog.String("request_id", requestID(c)), slog.String("route", c.FullPath()), slog.String("error", err.Error()))
+	}
+	a.refuse(c, errs.Lookup(e.Code).HTTP, e)
+}
+
+// refuse answers with a problem and ends the request.
+func (a *api) refuse(c *gin.Context, status int, e *errs.Error) {
+	c.Abort()
+	a.errorHeaders(c, status, e)
+	body, err := json.Marshal(problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message(),
+		Code: e.Code, Field: e.Field, Retryable: errs.Lookup(e.Code).Retryable, RequestID: requestID(c),
+	})
+	if err != nil { // strings and numbers always encode
+		c.Status(http.StatusInternalServerError)
+		return
+	}
+	a.respond(c, status, typeProblem, body)
+}
+
+// refuseRPC answers with a JSON-RPC error that belongs to no call of the body.
+func (a *api) refuseRPC(c *gin.Context, status int, e *errs.Error) {
+	c.Abort()
+	a.errorHeaders(c, status, e)
+	resp := jsonrpc.Response{ID: jsonrpc.Null, Error: jsonrpc.Render(e, requestID(c))}
+	a.respond(c, status, typeJSON, resp.Encode())
+}
+
+// errorHeaders adds what RFC 9110 demands beside a status.
+func (a *api) errorHeaders(c *gin.Context, status int, e *errs.Error) {
+	h := c.Writer.Header()
+	switch status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", auth.Challenge)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		h.Set("Retry-After", retryAfter(e))
+	case http.StatusUpgradeRequired:
+		h.Set("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+	case http.StatusUnsupportedMediaType:
+		h.Set("Accept", typeJSON)
+	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
+		h.Set("Connection", "close") // the rest of the body is not worth reading
+	}
+}
+
+// retryAfter is in whole seconds, at least one.
+func retryAfter(e *errs.Error) string {
+	ms, ok := e.Data["retry_after_ms"].(int64)
+	if !ok {
+		ms = 1000
+	}
+	return strconv.FormatInt(max(1, int64(math.Ceil(float64(ms)/1000))), 10)
+}
+
+// respond writes a whole answer.
+func (a *api) respond(c *gin.Context, status int, contentType string, body []byte) {
+	h := c.Writer.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if call.From(c.Request.Context()).Replayed() {
+		h.Set("Idempotency-Replayed", "true")
+	}
+	if len(body) > 0 {
+		h.Set("Content-Type", contentType)
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	c.Status(status)
+	c.Writer.WriteHeaderNow()
+	if len(body) > 0 {
+		_, _ = c.Writer.Write(body) // the client is gone
+	}
+}

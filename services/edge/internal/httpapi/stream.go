@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"codexgateway.dev/services/edge/internal/hub"
+)
+
+// streamBuffer is how much of a batch is written at once.
+const streamBuffer = 32 << 10
+
+// retryFrom and retryTo bound the hint of a stream that ends because the
+// instance does: its readers must not all come back at the same moment.
+const retryFrom, retryTo = 100 * time.Millisecond, 3 * time.Second
+
+// format is how a stream writes events.
+type format struct {
+	event func(b []byte, seq int64, raw json.RawMessage) []byte
+	// heartbeat is sent in silence; nil: nothing is.
+	heartbeat []byte
+	// farewell is sent when the instance goes away.
+	farewell func() []byte
+}
+
+var formats = map[string]format{
+	typeSSE: {
+		event: func(b []byte, seq int64, raw json.RawMessage) []byte {
+			b = append(b, "id: "...)
+			b = strconv.AppendInt(b, seq, 10)
+			b = append(b, "\ndata: "...)
+			b = append(b, raw...) // stored events are one line of JSON
+			return append(b, "\n\n"...)
+		},
+		heartbeat: []byte(": heartbeat\n\n"),
+		farewell: func() []byte {
+			after := retryFrom + rand.N(retryTo-retryFrom) //nolint:gosec // jitter needs no secrecy
+			return fmt.Appendf(nil, "retry: %d\n\n", after.Milliseconds())
+		},
+	},
+	typeNDJSON: {
+		event: func(b []byte, _ int64, raw json.RawMessage) []byte {
+			return append(append(b, raw...), '\n')
+		},
+		farewell: func() []byte { return nil },
+	},
+}
+
+// stream writes events until the log ends, the client leaves or the instance
+// does. The status is sent at once, so that a client knows that it watches.
+func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Watcher) {
+	f := formats[form]
+	h := c.Writer.Header()
+	h.Set("Content-Type", form)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.Status(http.StatusOK)
+	rc := http.NewResponseController(c.Writer)
+	buf := make([]byte, 0, streamBuffer)
+	err := rc.Flush()
+	for err == nil {
+		var b hub.Batch
+		b, err = next(ctx, w, a.opt.Heartbeat, len(f.heartbeat) > 0)
+		switch {
+		case errors.Is(err, errHeartbeat):
+			_, err = c.Writer.Write(f.heartbeat)
+		case errors.Is(err, errDraining), errors.Is(err, hub.ErrStopped):
+			_, _ = c.Writer.Write(f.farewell()) // the end of the stream says the rest
+			return
+		case err != nil:
+			a.broken(c, err)
+		default:
+			err = writeBatch(c.Writer, f, &buf, &b)
+		}
+		if err == nil {
+			err = rc.Flush()
+		}
+		if b.Closed {
+			return
+		}
+	}
+	panic(http.ErrAbortHandler) // cut: the client must not take this for the end of the log
+}
+
+// next waits for events, but no longer than a heartbeat's pause where there are
+// heartbeats.
+func next(ctx context.Context, w *hub.Watcher, pause time.Duration, heartbeat bool) (hub.Batch, error) {
+	if heartbeat {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, pause, errHeartbeat)
+		defer cancel()
+	}
+	return w.Next(ctx)
+}
+
+// writeBatch writes a batch in pieces; buf is reused and left empty.
+func writeBatch(w gin.ResponseWriter, f format, buf *[]byte, b *hub.Batch) error {
+	for i, raw := range b.Events {
+		*buf = f.event(*buf, b.First+int64(i), raw)
+		if len(*buf) < streamBuffer && i < len(b.Events)-1 {
+			continue
+		}
+		if _, err := w.Write(*buf); err != nil {
+			return err
+		}
+		if cap(*buf) > 4*streamBuffer {
+			*buf = make([]byte, 0, streamBuffer) // one large event must not stay in memory
+		}
+		*buf = (*buf)[:0]
+	}
+	return nil
+}
+
+// broken logs a stream that ends because the log cannot be read.
+func (a *api) broken(c *gin.Context, err error) {
+	if c.Request.Context().Err() != nil {
+		return // the client left
+	}
+	a.Logger.LogAttrs(c.Request.Context(), slog.LevelWarn, "stream ended, the log cannot be read",
+		slog.String("request_id", requestID(c)), slog.String("error", err.Error()))
+}

@@ -1,0 +1,672 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/bus"
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/eventlog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testJob = "job_test"
+
+// fakeLog is one job's log in memory.
+type fakeLog struct {
+	mu     sync.Mutex
+	events []json.RawMessage
+	closed bool
+	page   int // events a page; 0: the limit
+	err    error
+	gate   chan struct{} // reads wait for it when set
+	reads  atomic.Int64
+	tails  atomic.Int64
+}
+
+func event(seq int64) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"seq":%d}`, seq)) }
+
+// append stores n events and returns them as an announcement would carry them.
+func (l *fakeLog) append(n int, closed bool) *events.JobProgressed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &events.JobProgressed{JobID: testJob, FirstSeq: int64(len(l.events)) + 1, Closed: closed}
+	for range n {
+		e := event(int64(len(l.events)) + 1)
+		l.events = append(l.events, e)
+		p.Events = append(p.Events, e)
+	}
+	p.LastSeq = int64(len(l.events))
+	l.closed = closed
+	return p
+}
+
+func (l *fakeLog) Read(ctx context.Context, _ string, after int64, limit int) (*eventlog.Page, error) {
+	l.reads.Add(1)
+	if l.gate != nil {
+		select {
+		case <-l.gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	if l.page > 0 {
+		limit = min(limit, l.page)
+	}
+	p := &eventlog.Page{First: after + 1}
+	n := int64(len(l.events))
+	if after >= n {
+		p.Closed = l.closed
+		return p, nil
+	}
+	last := min(n, after+int64(limit))
+	p.Events = l.events[after:last]
+	p.More = last < n
+	p.Closed = l.closed && last == n
+	return p, nil
+}
+
+func (l *fakeLog) Tail(context.Context, string) (int64, bool, error) {
+	l.tails.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.events)), l.closed, l.err
+}
+
+// fakeBus is a subscription that breaks when told to.
+type fakeBus struct {
+	opened chan struct{}
+	broken chan error
+}
+
+func (b *fakeBus) Receive(ctx context.Context, _ string, opt bus.ReceiveOptions, _ bus.Handler) error {
+	close(opt.Ready)
+	select {
+	case b.opened <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case err := <-b.broken:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func newHub(log Log, opt Options) (*Hub, *fakeBus) {
+	b := &fakeBus{opened: make(chan struct{}, 10), broken: make(chan error)}
+	return New(log, b, slog.New(slog.DiscardHandler), opt), b
+}
+
+// start runs the hub for the length of the test.
+func start(t *testing.T, h *Hub) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	<-h.Ready()
+}
+
+func announce(t *testing.T, h *Hub, p *events.JobProgressed) {
+	t.Helper()
+	ev, err := events.New(events.Head{ID: "evt", Source: "/test", Subject: p.JobID, Time: time.Unix(0, 0)}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := h.handle(t.Context(), &bus.Delivery{Event: ev}); out.Verdict != bus.Ack {
+		t.Errorf("verdict %v, want Ack", out.Verdict)
+	}
+}
+
+func watch(t *testing.T, h *Hub, after int64) *Watcher {
+	t.Helper()
+	w, err := h.Watch(testJob, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+// seqs reads until the watcher has n events (n < 0: until the log is closed)
+// and returns their seqs. It fails on a gap or a repetition.
+func seqs(ctx context.Context, w *Watcher, n int) ([]int64, error) {
+	var got []int64
+	next := w.cursor + 1
+	for n < 0 || len(got) < n {
+		b, err := w.Next(ctx)
+		if err != nil {
+			return got, err
+		}
+		for i, e := range b.Events {
+			seq := b.First + int64(i)
+			if seq != next || string(e) != string(event(seq)) {
+				return got, fmt.Errorf("event %s at seq %d, want seq %d", e, seq, next)
+			}
+			got = append(got, seq)
+			next++
+		}
+		if b.Closed {
+			return got, nil
+		}
+	}
+	return got, nil
+}
+
+func want(t *testing.T, w *Watcher, n int, from, to int64) {
+	t.Helper()
+	got, err := seqs(t.Context(), w, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exp []int64
+	for s := from; s <= to; s++ {
+		exp = append(exp, s)
+	}
+	if diff := cmp.Diff(exp, got); diff != "" {
+		t.Fatalf("seqs (-want +got):\n%s", diff)
+	}
+}
+
+func TestWatcherSeesLogThenLive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		h, _ := newHub(log, Options{})
+		start(t, h)
+		log.append(3, false)
+		w := watch(t, h, 0)
+		want(t, w, 3, 1, 3)
+		announce(t, h, log.append(2, false))
+		want(t, w, 2, 4, 5)
+		announce(t, h, log.append(1, true))
+		want(t, w, -1, 6, 6)
+		if b, err := w.Next(t.Context()); err != nil || !b.Closed || len(b.Events) != 0 {
+			t.Errorf("after the end: %+v, %v; want closed and empty", b, err)
+		}
+		if n := log.reads.Load(); n != 1 {
+			t.Errorf("%d reads, want 1: the rest was live", n)
+		}
+	})
+}
+
+// Whatever happens to the announcements, the position check at the latest
+// brings everything.
+func TestAnnouncementsOnlyHint(t *testing.T) {
+	t.Parallel()
+	type batches = []*events.JobProgressed
+	for name, mangle := range map[string]func(batches) batches{
+		"all lost":  func(batches) batches { return nil },
+		"one lost":  func(b batches) batches { return append(b[:1:1], b[2:]...) },
+		"last lost": func(b batches) batches { return b[:len(b)-1] },
+		"doubled":   func(b batches) batches { return append(append(b[:2:2], b...), b...) },
+		"backwards": func(b batches) batches { return batches{b[3], b[2], b[1], b[0]} },
+		"swapped":   func(b batches) batches { return batches{b[0], b[2], b[1], b[3]} },
+		"no events": func(b batches) batches { b[1].Events, b[3].Events = nil, nil; return b },
+		"too few":   func(b batches) batches { b[1].Events = b[1].Events[:1]; return b },
+		"other's": func(b batches) batches {
+			return append(b, &events.JobProgressed{JobID: "job_other", FirstSeq: 1, LastSeq: 1})
+		},
+		"beyond end": func(b batches) batches {
+			return append(b[:2:2], &events.JobProgressed{JobID: testJob, FirstSeq: 90, LastSeq: 99})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log := &fakeLog{}
+				h, _ := newHub(log, Options{})
+				start(t, h)
+				w := watch(t, h, 0)
+				got := make(chan []int64, 1)
+				go func() {
+					s, err := seqs(t.Context(), w, -1)
+					if err != nil {
+						t.Error(err)
+					}
+					got <- s
+				}()
+				synctest.Wait() // the watcher waits
+				all := batches{log.append(2, false), log.append(3, false), log.append(1, false), log.append(2, true)}
+				began := time.Now()
+				for _, p := range mangle(all) {
+					announce(t, h, p)
+					synctest.Wait()
+				}
+				if diff := cmp.Diff([]int64{1, 2, 3, 4, 5, 6, 7, 8}, <-got); diff != "" {
+					t.Errorf("seqs (-want +got):\n%s", diff)
+				}
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("took %s, want two position checks at most", took)
+				}
+			})
+		})
+	}
+}
+
+// A batch that is announced after the watcher registered but before it read
+// the log is in both: it is seen once.
+func TestJoinRace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{gate: make(chan struct{})}
+		h, _ := newHub(log, Options{})
+		start(t, h)
+		log.append(4, false)
+		w := watch(t, h, 0)
+		got := make(chan []int64, 1)
+		go func() {
+			s, err := seqs(t.Context(), w, 8)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- s
+		}()
+		synctest.Wait() // the read has begun
+		announce(t, h, log.append(2, false))
+		close(log.gate) // and returns 1 to 6
+		synctest.Wait()
+		announce(t, h, log.append(2, false))
+		if diff := cmp.Diff([]int64{1, 2, 3, 4, 5, 6, 7, 8}, <-got); diff != "" {
+			t.Errorf("seqs (-want +got):\n%s", diff)
+		}
+		if n := log.reads.Load(); n != 1 {
+			t.Errorf("%d reads, want 1", n)
+		}
+	})
+}
+
+func TestWatchersShareReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{gate: make(chan struct{})}
+		h, _ := newHub(log, Options{})
+		start(t, h)
+		log.append(50, false)
+		const watchers = 100
+		var done sync.WaitGroup
+		for range watchers {
+			w := watch(t, h, 0)
+			done.Go(func() {
+				if got, err := seqs(t.Context(), w, -1); err != nil || len(got) != 70 {
+					t.Errorf("%d events, %v; want 70", len(got), err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(log.gate)
+		synctest.Wait()
+		announce(t, h, log.append(10, false))
+		synctest.Wait()
+		log.append(5, false) // lost: all see the same gap
+		announce(t, h, log.append(5, true))
+		done.Wait()
+		if n := log.reads.Load(); n != 2 {
+			t.Errorf("%d reads for %d watchers, want 2: the start and the gap", n, watchers)
+		}
+	})
+}
+
+func TestLateWatcherIsServedFromMemory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		h, _ := newHub(log, Options{})
+		start(t, h)
+		log.append(50, false)
+		want(t, watch(t, h, 0), 50, 1, 50)
+		announce(t, h, log.append(1, false))
+		want(t, watch(t, h, 0), 51, 1, 51)
+		want(t, watch(t, h, 30), 21, 31, 51)
+		if n := log.reads.Load(); n != 1 {
+			t.Errorf("%d reads, want 1", n)
+		}
+	})
+}
+
+func TestSlowWatcherReadsWhatTheRingForgot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		h, _ := newHub(log, Options{RingBytes: 100})
+		start(t, h)
+		slow, fast := watch(t, h, 0), watch(t, h, 0)
+		for i := range int64(200) {
+			announce(t, h, log.append(1, i == 199))
+			want(t, fast, 1, i+1, i+1)
+		}
+		want(t, slow, -1, 1, 200)
+		f := slow.feed
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.ring.bytes > 100 {
+			t.Errorf("the ring holds %d bytes, want at most 100", f.ring.bytes)
+		}
+	})
+}
+
+func TestWatchFromAnyPoint(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		after  int64
+		closed bool
+		want   int
+	}{
+		{"from the start of a closed log", 0, true, 10},
+		{"from the middle", 4, true, 6},
+		{"at the end", 10, true, 0},
+		{"beyond the end", 99, true, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log := &fakeLog{page: 3}
+				h, _ := newHub(log, Options{})
+				start(t, h)
+				log.append(10, tc.closed)
+				got, err := seqs(t.Context(), watch(t, h, tc.after), -1)
+				if err != nil || len(got) != tc.want {
+					t.Errorf("%d events, %v; want %d", len(got), err, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A watcher that claims to have seen more than there is must not keep others
+// of the same job from what there is.
+func TestWatcherBeyondTheEndHarmsNobody(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("closed=%t", closed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log := &fakeLog{}
+				h, _ := newHub(log, Options{RingBytes: 1})
+				start(t, h)
+				log.append(5, closed)
+				honest := watch(t, h, 5)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				liar := watch(t, h, 999)
+				go func() { _, _ = liar.Next(ctx) }()
+				go func() { _, _ = honest.Next(ctx) }()
+				synctest.Wait()
+				want(t, watch(t, h, 0), 5, 1, 5)
+				if closed {
+					want(t, watch(t, h, 3), -1, 4, 5)
+				}
+				<-ctx.Done()
+				synctest.Wait()
+				if n := log.reads.Load(); n > 10 {
+					t.Errorf("%d reads: somebody reads in circles", n)
+				}
+			})
+		})
+	}
+}
+
+func TestBrokenSubscriptionIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		h, b := newHub(log, Options{CheckEvery: time.Hour})
+		start(t, h)
+		<-b.opened
+		w := watch(t, h, 0)
+		b.broken <- errors.New("gone")
+		log.append(1, false)
+		want(t, w, 1, 1, 1)
+		log.append(1, true) // while nobody listens: found when the subscription is back
+		began := time.Now()
+		want(t, w, -1, 2, 2)
+		if took := time.Since(began); took > 2*receiveRetry {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestClosedBusEndsRun(t *testing.T) {
+	t.Parallel()
+	h, b := newHub(&fakeLog{}, Options{})
+	done := make(chan error, 1)
+	go func() { done <- h.Run(t.Context()) }()
+	b.broken <- fmt.Errorf("receive: %w", bus.ErrClosed)
+	if err := <-done; !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("Run: %v, want ErrClosed", err)
+	}
+}
+
+func TestPositionCheckSparesFeedsThatHear(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		h, _ := newHub(log, Options{CheckEvery: 5 * time.Second})
+		start(t, h)
+		w := watch(t, h, 0)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := seqs(t.Context(), w, -1); err != nil {
+				t.Error(err)
+			}
+		}()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		synctest.Wait()
+		before := log.tails.Load()
+		for i := range 20 {
+			<-tick.C
+			announce(t, h, log.append(1, i == 19))
+		}
+		<-done
+		if n := log.tails.Load() - before; n != 0 {
+			t.Errorf("%d position checks of a feed that hears, want 0", n)
+		}
+	})
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	t.Run("reading fails, later works", func(t *testing.T) {
+		t.Parallel()
+		log := &fakeLog{err: eventlog.ErrGap}
+		log.append(1, true)
+		h, _ := newHub(log, Options{})
+		start(t, h)
+		w := watch(t, h, 0)
+		if _, err := w.Next(t.Context()); !errors.Is(err, eventlog.ErrGap) {
+			t.Errorf("%v, want ErrGap", err)
+		}
+		log.mu.Lock()
+		log.err = nil
+		log.mu.Unlock()
+		want(t, w, -1, 1, 1)
+	})
+	t.Run("the caller ends, the shared read goes on", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			log := &fakeLog{gate: make(chan struct{})}
+			h, _ := newHub(log, Options{})
+			start(t, h)
+			log.append(1, true)
+			gone, stays := watch(t, h, 0), watch(t, h, 0)
+			cause := errors.New("gone")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			failed := make(chan error, 1)
+			go func() { _, err := gone.Next(ctx); failed <- err }()
+			synctest.Wait()
+			cancel(cause)
+			if err := <-failed; !errors.Is(err, cause) {
+				t.Errorf("%v, want the cause", err)
+			}
+			close(log.gate)
+			want(t, stays, -1, 1, 1)
+			if n := log.reads.Load(); n != 1 {
+				t.Errorf("%d reads, want 1", n)
+			}
+		})
+	})
+	t.Run("too many watchers", func(t *testing.T) {
+		t.Parallel()
+		h, _ := newHub(&fakeLog{}, Options{MaxWatchers: 1})
+		w := watch(t, h, 0)
+		if _, err := h.Watch(testJob, 0); errs.CodeOf(err) != errs.Overloaded {
+			t.Errorf("%v, want overloaded", err)
+		}
+		w.Close()
+		w.Close()
+		watch(t, h, 0)
+	})
+	t.Run("the hub ends", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			h, _ := newHub(&fakeLog{}, Options{})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- h.Run(ctx) }()
+			w := watch(t, h, 0)
+			failed := make(chan error, 1)
+			go func() { _, err := w.Next(t.Context()); failed <- err }()
+			synctest.Wait()
+			cancel()
+			if err := <-failed; !errors.Is(err, ErrStopped) {
+				t.Errorf("%v, want ErrStopped", err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if _, err := h.Watch(testJob, 0); !errors.Is(err, ErrStopped) {
+				t.Errorf("Watch: %v, want ErrStopped", err)
+			}
+			if _, err := w.Next(t.Context()); !errors.Is(err, ErrStopped) {
+				t.Errorf("Next: %v, want ErrStopped", err)
+			}
+		})
+	})
+}
+
+func TestFeedGoesWithItsLastWatcher(t *testing.T) {
+	t.Parallel()
+	h, _ := newHub(&fakeLog{}, Options{})
+	a, b := watch(t, h, 0), watch(t, h, 0)
+	if n := len(h.all()); n != 1 {
+		t.Errorf("%d feeds, want 1", n)
+	}
+	a.Close()
+	b.Close()
+	if n := len(h.all()); n != 0 {
+		t.Errorf("%d feeds, want 0", n)
+	}
+}
+
+// TestAnyHistory is the guarantee itself: over random logs, random loss,
+// doubling and reordering of announcements, random ring sizes and random
+// starting points, each watcher sees every later event once and in order.
+func TestAnyHistory(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		log := &fakeLog{page: rapid.IntRange(1, 20).Draw(r, "page")}
+		h, _ := newHub(log, Options{RingBytes: rapid.IntRange(1, 400).Draw(r, "ring")})
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		defer func() { h.cancel(ErrStopped); h.work.Wait() }()
+
+		var watchers sync.WaitGroup
+		var failed atomic.Pointer[error]
+		var starts []int64
+		join := func() {
+			after := rapid.Int64Range(0, int64(len(log.events))).Draw(r, "after")
+			w, err := h.Watch(testJob, after)
+			if err != nil {
+				r.Fatal(err)
+			}
+			starts = append(starts, after)
+			watchers.Go(func() {
+				defer w.Close()
+				got, err := seqs(ctx, w, -1)
+				if err == nil {
+					log.mu.Lock()
+					defer log.mu.Unlock()
+					if wanted := len(log.events) - int(after); len(got) != wanted {
+						err = fmt.Errorf("after %d: %d events, want %d", after, len(got), wanted)
+					}
+				}
+				if err != nil {
+					failed.Store(&err)
+				}
+			})
+		}
+		var inFlight []*events.JobProgressed
+		steps := rapid.IntRange(1, 60).Draw(r, "steps")
+		for range steps {
+			switch rapid.IntRange(0, 9).Draw(r, "step") {
+			case 0, 1:
+				join()
+			case 2, 3, 4:
+				p := log.append(rapid.IntRange(1, 7).Draw(r, "events"), false)
+				if rapid.Bool().Draw(r, "bare") {
+					p.Events = nil
+				}
+				inFlight = append(inFlight, p)
+			case 5, 6, 7: // some announcement arrives, perhaps again
+				if len(inFlight) > 0 {
+					i := rapid.IntRange(0, len(inFlight)-1).Draw(r, "which")
+					announceTo(r, h, inFlight[i])
+				}
+			case 8: // some announcement is lost
+				if len(inFlight) > 0 {
+					i := rapid.IntRange(0, len(inFlight)-1).Draw(r, "lost")
+					inFlight = append(inFlight[:i], inFlight[i+1:]...)
+				}
+			case 9:
+				h.check(ctx, h.all())
+			}
+		}
+		join()
+		last := log.append(1, true)
+		if rapid.Bool().Draw(r, "end announced") {
+			announceTo(r, h, last)
+		}
+		h.check(ctx, h.all()) // the position check that comes in any case
+		watchers.Wait()
+		if err := failed.Load(); err != nil {
+			r.Fatalf("watchers at %v: %v", starts, *err)
+		}
+	})
+}
+
+func announceTo(r *rapid.T, h *Hub, p *events.JobProgressed) {
+	ev, err := events.New(events.Head{ID: "evt", Source: "/test", Subject: p.JobID, Time: time.Unix(0, 0)}, p)
+	if err != nil {
+		r.Fatal(err)
+	}
+	h.handle(context.Background(), &bus.Delivery{Event: ev})
+}

@@ -1,0 +1,370 @@
+package progress
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/services/standalone/internal/termsafe"
+)
+
+// outputLines is how many of a command's last lines are shown.
+const outputLines = 5
+
+// narrator tells a screen what events mean.
+type narrator struct {
+	screen screen
+	now    func() time.Time
+
+	started time.Time // of the job, by the gateway's clock
+	cwd     string    // the workspace, to show paths below it
+	usage   apiv1.Usage
+	// streamed is how much text of an open agent message was shown.
+	streamed map[string]*strings.Builder
+	// said is the last agent message that was shown.
+	said string
+}
+
+// event shows one event. What does not decode is a newer gateway's and is left
+// out: --json shows it.
+func (n *narrator) event(e *apiv1.Event) {
+	at, err := time.Parse(time.RFC3339, e.Time)
+	if err != nil {
+		at = n.now()
+	}
+	switch e.Type {
+	case eventlog.TypeQueued:
+		n.screen.line(span{note, "● "}, span{bold, termsafe.Line(e.JobID)}, span{normal, " queued"})
+		n.doing("waiting for a worker")
+	case eventlog.TypeStarted:
+		n.begin(e, at)
+	case eventlog.TypeWaiting:
+		n.screen.line(span{note, "◌ waiting for an answer to an approval"})
+		n.doing("waiting for an approval")
+	case eventlog.TypeResumed:
+		n.screen.line(span{note, "● resumed"})
+		n.doing("working")
+	case eventlog.TypeRetrying:
+		var d struct {
+			Reason string `json:"reason"`
+		}
+		_ = json.Unmarshal(e.Data, &d)
+		n.streamed = nil // open items are gone with their attempt
+		n.screen.line(span{note, "↻ trying again"}, span{dim, because(d.Reason)})
+		n.doing("waiting for a worker")
+	case eventlog.TypeCodex:
+		var c notification
+		if json.Unmarshal(e.Data, &c) == nil {
+			n.codex(&c)
+		}
+	case eventlog.TypeCompleted, eventlog.TypeFailed, eventlog.TypeCancelled, eventlog.TypeTimedOut:
+		n.end(e, at)
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + termsafe.Line(reason) + ")"
+}
+
+func (n *narrator) doing(what string) { n.screen.status(what, n.now()) }
+
+func (n *narrator) begin(e *apiv1.Event, at time.Time) {
+	if n.started.IsZero() {
+		n.started = at
+	}
+	text := "started"
+	if e.Attempt > 1 {
+		text += ", attempt " + strconv.Itoa(e.Attempt)
+	}
+	n.screen.line(span{note, "● "}, span{normal, text})
+	n.doing("starting Codex")
+}
+
+// codex shows one notification of Codex.
+func (n *narrator) codex(c *notification) {
+	switch c.Method {
+	case "thread/started":
+		var p threadParams
+		if json.Unmarshal(c.Params, &p) == nil && len(p.Thread.Environments) > 0 {
+			n.cwd = p.Thread.Environments[0].Cwd
+		}
+	case "turn/started":
+		n.doing("thinking")
+	case "item/started":
+		var p itemParams
+		if json.Unmarshal(c.Params, &p) == nil {
+			n.itemStarted(&p.Item)
+		}
+	case "item/agentMessage/delta":
+		var p deltaParams
+		if json.Unmarshal(c.Params, &p) == nil {
+			n.say(p.ItemID, p.Delta)
+		}
+	case "item/commandExecution/outputDelta":
+		var p deltaParams
+		if json.Unmarshal(c.Params, &p) == nil {
+			if last := lastLine(p.Delta); last != "" {
+				n.doing("running: " + last)
+			}
+		}
+	case "item/completed":
+		var p itemParams
+		if json.Unmarshal(c.Params, &p) == nil {
+			n.itemCompleted(&p.Item)
+		}
+	case "thread/tokenUsage/updated":
+		var p usageParams
+		if json.Unmarshal(c.Params, &p) == nil {
+			t := p.TokenUsage.Total
+			n.usage = apiv1.Usage{
+				InputTokens: t.Input, CachedInputTokens: t.Cached, OutputTokens: t.Output,
+				ReasoningOutputTokens: t.Reasoning, TotalTokens: t.Total,
+			}
+		}
+	case "error":
+		var p errorParams
+		if json.Unmarshal(c.Params, &p) == nil {
+			n.codexError(&p)
+		}
+	}
+}
+
+func (n *narrator) codexError(p *errorParams) {
+	text := termsafe.Line(p.Error.Message)
+	if p.Error.Details != "" {
+		text += ": " + termsafe.Line(p.Error.Details)
+	}
+	if p.WillRetry {
+		n.screen.line(span{note, "↻ "}, span{dim, text})
+		n.doing("reconnecting to the model")
+		return
+	}
+	n.screen.line(span{bad, "✗ "}, span{normal, text})
+}
+
+func (n *narrator) itemStarted(it *item) {
+	switch it.Type {
+	case "commandExecution":
+		if n.cwd == "" {
+			n.cwd = it.Cwd
+		}
+		n.screen.cut(span{note, "▸ "}, span{bold, oneLine(it.script())})
+		n.doing("running")
+	case "agentMessage":
+		n.doing("answering")
+	case "reasoning":
+		n.doing("thinking")
+	case "fileChange":
+		n.doing("writing files")
+	case "mcpToolCall":
+		n.screen.cut(span{note, "▸ "}, span{normal, "tool " + termsafe.Line(it.Tool)})
+	case "webSearch":
+		n.screen.cut(span{note, "▸ "}, span{normal, "search " + termsafe.Line(it.Query)})
+	}
+}
+
+func (n *narrator) itemCompleted(it *item) {
+	switch it.Type {
+	case "commandExecution":
+		n.commandCompleted(it)
+	case "fileChange":
+		for i := range it.Changes {
+			n.changed(it, &it.Changes[i])
+		}
+	case "agentMessage":
+		n.said = it.Text
+		n.finishSaying(it)
+	}
+	if it.Type != "userMessage" {
+		n.doing("thinking")
+	}
+}
+
+func (n *narrator) commandCompleted(it *item) {
+	lines := strings.Split(strings.TrimRight(termsafe.Text(it.Output), "\n"), "\n")
+	if lines[0] == "" && len(lines) == 1 {
+		lines = nil
+	}
+	if more := len(lines) - outputLines; more > 0 {
+		n.screen.line(span{dim, fmt.Sprintf("  │ … %d more %s", more, plural(more, "line"))})
+		lines = lines[more:]
+	}
+	for _, l := range lines {
+		n.screen.cut(span{dim, "  │ " + termsafe.Line(l)})
+	}
+	took := ""
+	if it.DurationMs != nil && *it.DurationMs >= 100 {
+		took = " · " + seconds(time.Duration(*it.DurationMs)*time.Millisecond)
+	}
+	switch {
+	case it.ExitCode == nil:
+		n.screen.line(span{bad, "  ✗ " + termsafe.Line(it.Status)}, span{dim, took})
+	case *it.ExitCode == 0:
+		n.screen.line(span{good, "  ✓"}, span{dim, " exit 0" + took})
+	default:
+		n.screen.line(span{bad, "  ✗ exit " + strconv.Itoa(*it.ExitCode)}, span{dim, took})
+	}
+}
+
+func (n *narrator) changed(it *item, c *change) {
+	verb, ok := map[string]string{"add": "added", "delete": "deleted", "update": "changed"}[c.Kind.Type]
+	if !ok {
+		verb = termsafe.Line(c.Kind.Type)
+	}
+	if it.Status != "completed" {
+		n.screen.line(span{bad, "✗ "}, span{normal, n.path(c.Path)}, span{dim, " not " + verb + ": " + termsafe.Line(it.Status)})
+		return
+	}
+	name := n.path(c.Path)
+	if c.Kind.MovePath != "" {
+		name += " → " + n.path(c.Kind.MovePath)
+	}
+	added, removed := c.counts()
+	n.screen.line(span{note, "± "}, span{bold, name}, span{good, fmt.Sprintf(" +%d", added)},
+		span{bad, fmt.Sprintf(" -%d", removed)}, span{dim, " " + verb})
+}
+
+// path shows a path below the workspace as relative.
+func (n *narrator) path(p string) string {
+	if n.cwd != "" {
+		p = strings.TrimPrefix(p, strings.TrimSuffix(n.cwd, "/")+"/")
+	}
+	return termsafe.Line(p)
+}
+
+// say streams a piece of an agent message.
+func (n *narrator) say(itemID, delta string) {
+	if n.streamed == nil {
+		n.streamed = make(map[string]*strings.Builder)
+	}
+	shown, open := n.streamed[itemID]
+	if !open {
+		shown = &strings.Builder{}
+		n.streamed[itemID] = shown
+		n.screen.gap()
+	}
+	shown.WriteString(delta)
+	n.screen.text(termsafe.Text(delta))
+}
+
+// finishSaying shows what was not streamed of an agent message. A text that is
+// not the continuation of what was shown replaces it: Codex started it anew.
+func (n *narrator) finishSaying(it *item) {
+	prefix := ""
+	shown, open := n.streamed[it.ID]
+	if open {
+		prefix = shown.String()
+	}
+	delete(n.streamed, it.ID)
+	rest, ok := strings.CutPrefix(it.Text, prefix)
+	if !ok {
+		n.screen.endText()
+		rest = it.Text
+	}
+	if !open && rest != "" {
+		n.screen.gap()
+	}
+	n.screen.text(termsafe.Text(rest))
+	n.screen.endText()
+	if open || rest != "" {
+		n.screen.gap()
+	}
+}
+
+// ended is the data of a terminal event.
+type ended struct {
+	Content   string          `json:"content"`
+	Error     *apiv1.JobError `json:"error"`
+	Usage     apiv1.Usage     `json:"usage"`
+	Artifacts []string        `json:"artifacts"`
+}
+
+func (n *narrator) end(e *apiv1.Event, at time.Time) {
+	n.screen.status("", at)
+	n.screen.endText()
+	var d ended
+	_ = json.Unmarshal(e.Data, &d)
+	if d.Content != "" && d.Content != n.said {
+		n.screen.gap()
+		n.screen.text(termsafe.Text(d.Content))
+		n.screen.endText()
+		n.screen.gap()
+	}
+	if d.Usage.TotalTokens == 0 {
+		d.Usage = n.usage
+	}
+	facts := tokens(d.Usage)
+	if !n.started.IsZero() {
+		facts += " · " + seconds(at.Sub(n.started))
+	}
+	word := strings.ReplaceAll(strings.TrimPrefix(e.Type, "job."), "_", " ")
+	if e.Type == eventlog.TypeCompleted {
+		n.screen.line(span{good, "✓ " + word}, span{dim, facts})
+	} else {
+		n.screen.line(span{bad, "✗ " + word}, span{dim, facts})
+	}
+	if d.Error != nil {
+		n.screen.line(span{bad, "  " + termsafe.Line(d.Error.Code)}, span{normal, ": " + termsafe.Line(d.Error.Message)})
+		if row := errs.Lookup(errs.Code(d.Error.Code)); string(row.Code) == d.Error.Code {
+			n.screen.line(span{dim, "  " + row.Help})
+		}
+	}
+	for _, name := range d.Artifacts {
+		if name == "diff.patch" {
+			id := termsafe.Line(e.JobID)
+			n.screen.line(span{dim, "  the changes: codexgw diff " + id + ", codexgw apply " + id})
+		}
+	}
+}
+
+// tokens is usage for people, empty when nothing was used.
+func tokens(u apiv1.Usage) string {
+	if u.TotalTokens == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" · %s tokens (%s in, %s cached, %s out)",
+		grouped(u.TotalTokens), grouped(u.InputTokens), grouped(u.CachedInputTokens), grouped(u.OutputTokens))
+}
+
+// grouped writes a count with a comma every three digits.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+// maxCommand bounds a command's line where no terminal's width does.
+const maxCommand = 300
+
+// oneLine is the first line of a command, with a mark when there is more.
+func oneLine(s string) string {
+	first, rest, more := strings.Cut(strings.TrimSpace(s), "\n")
+	first = termsafe.Line(first)
+	if more && rest != "" {
+		first += " …"
+	}
+	return termsafe.Truncate(first, maxCommand)
+}
+
+// lastLine is the last line of output that holds anything.
+func lastLine(s string) string {
+	s = strings.TrimRight(termsafe.Text(s), "\n\t ")
+	return strings.TrimSpace(termsafe.Line(s[strings.LastIndexByte(s, '\n')+1:]))
+}

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -22,10 +24,12 @@ type Config struct {
 	Grace      time.Duration `env:"CODEXGW_CANCEL_GRACE,default=10s" min:"100ms" max:"5m" doc:"How long an interrupted turn may take before its processes are killed."`
 	StallAfter time.Duration `env:"CODEXGW_STALL_AFTER,default=15m" min:"1s" max:"6h" doc:"How long Codex may be silent before the job fails as stalled."`
 
-	Model            string `env:"CODEXGW_MODEL,default=gpt-5.5" doc:"Model of jobs that name none."`
-	ModelBaseURL     string `env:"CODEXGW_MODEL_BASE_URL,default=https://api.openai.com/v1" doc:"Model API, ends in /v1; /responses is added."`
-	ModelKeySecret   string `env:"CODEXGW_MODEL_KEY_SECRET,default=openai-api-key" doc:"Name of the secret that holds the model key."`
-	AllowUnsandboxed bool   `env:"CODEXGW_ALLOW_UNSANDBOXED,default=false" doc:"Run jobs although the sandbox does not work. Only where the whole worker is one throw-away sandbox."`
+	Model            string        `env:"CODEXGW_MODEL,default=gpt-5.5" doc:"Model of jobs that name none."`
+	ModelBaseURL     string        `env:"CODEXGW_MODEL_BASE_URL,default=https://api.openai.com/v1" doc:"Model API, ends in /v1; /responses is added."`
+	ModelKeySecret   string        `env:"CODEXGW_MODEL_KEY_SECRET,default=openai-api-key" doc:"Name of the secret that holds the model key."`
+	ModelRetries     int           `env:"CODEXGW_MODEL_ATTEMPTS,default=6" min:"1" max:"20" doc:"Requests the broker makes before it passes a failing model's answer on."`
+	ModelRetryWait   time.Duration `env:"CODEXGW_MODEL_RETRY_WAIT,default=2m" min:"1s" max:"1h" doc:"Longest sum of the broker's waits between those requests."`
+	AllowUnsandboxed bool          `env:"CODEXGW_ALLOW_UNSANDBOXED,default=false" doc:"Run jobs although the sandbox does not work. Only where the whole worker is one throw-away sandbox."`
 
 	RepoAllowFile bool     `env:"CODEXGW_REPO_ALLOW_FILE,default=false" doc:"Allow file:// repositories."`
 	RepoMaxBytes  int64    `env:"CODEXGW_REPO_MAX_BYTES,default=2147483648" doc:"Largest repository a job may clone, in bytes."`
@@ -42,5 +46,21 @@ func (c *Config) Validate() []error {
 	if c.ModelBaseURL == "" || c.ModelKeySecret == "" || c.Model == "" {
 		all = append(all, errors.New("CODEXGW_MODEL, CODEXGW_MODEL_BASE_URL and CODEXGW_MODEL_KEY_SECRET must not be empty"))
 	}
+	if _, err := c.egress(); err != nil {
+		all = append(all, err)
+	}
 	return all
+}
+
+// egress parses EgressAllow.
+func (c *Config) egress() ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(c.EgressAllow))
+	for _, cidr := range c.EgressAllow {
+		p, err := netip.ParsePrefix(cidr)
+		if err != nil {
+			return nil, fmt.Errorf("CODEXGW_EGRESS_ALLOW: %q is not a CIDR such as 10.0.0.0/8", cidr)
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
 }

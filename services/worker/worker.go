@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -83,7 +82,8 @@ func (s *Service) assemble() error {
 	}
 	s.broker, err = broker.New(broker.Options{
 		BaseURL: s.cfg.ModelBaseURL, Logger: s.Logger, Now: s.Now,
-		Key: func(ctx context.Context) (secret.Value, error) { return s.Secrets.Get(ctx, s.cfg.ModelKeySecret) },
+		Retry: broker.Retry{MaxAttempts: s.cfg.ModelRetries, MaxWait: s.cfg.ModelRetryWait},
+		Key:   func(ctx context.Context) (secret.Value, error) { return s.Secrets.Get(ctx, s.cfg.ModelKeySecret) },
 	})
 	if err != nil {
 		return fmt.Errorf("worker: CODEXGW_MODEL_BASE_URL: %w", err)
@@ -118,15 +118,8 @@ func mode() jail.Mode {
 }
 
 func (s *Service) policy() (workspace.Policy, error) {
-	p := workspace.Policy{AllowFile: s.cfg.RepoAllowFile, MaxBytes: s.cfg.RepoMaxBytes}
-	for _, cidr := range s.cfg.EgressAllow {
-		prefix, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return p, fmt.Errorf("worker: CODEXGW_EGRESS_ALLOW: %q is not a CIDR such as 10.0.0.0/8", cidr)
-		}
-		p.AllowAddrs = append(p.AllowAddrs, prefix)
-	}
-	return p, nil
+	allow, err := s.cfg.egress()
+	return workspace.Policy{AllowFile: s.cfg.RepoAllowFile, MaxBytes: s.cfg.RepoMaxBytes, AllowAddrs: allow}, err
 }
 
 // Run takes jobs until ctx ends, hands back what it has not finished, and

@@ -9,6 +9,9 @@ import (
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/services/edge"
+	"codexgateway.dev/services/reconciler"
+	"codexgateway.dev/services/worker"
 )
 
 // page is one generated file of docs/reference.
@@ -30,6 +33,9 @@ var configs = []struct {
 	config  any
 }{
 	{"Every service", chassis.Config{}},
+	{"Edge", edge.Config{}},
+	{"Worker", worker.Config{}},
+	{"Reconciler", reconciler.Config{}},
 }
 
 // doc builds one page.

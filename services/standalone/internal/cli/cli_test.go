@@ -23,19 +23,19 @@ func TestOutputs(t *testing.T) {
 	g := full(t)
 	s := newShell(t, g)
 	for name, args := range map[string][]string{
-		"get":              {"get", "job_good"},
-		"get-failed":       {"get", "job_bad"},
-		"get-json":         {"get", "job_good", "--json"},
-		"list":             {"list"},
-		"list-json":        {"list", "--json", "--limit", "1"},
-		"list-none":        {"list", "--status", "waiting"},
-		"cancel":           {"cancel", "job_running", "--reason", "enough"},
-		"cancel-json":      {"cancel", "job_running", "--json"},
-		"artifacts":        {"artifacts", "job_good"},
-		"diff":             {"diff", "job_good"},
-		"watch":            {"watch", "job_good"},
-		"watch-json":       {"watch", "job_good", "--after", "4", "--json"},
-		"watch-after-end":  {"watch", "job_good", "--after", "6"},
+		"get":             {"get", "job_good"},
+		"get-failed":      {"get", "job_bad"},
+		"get-json":        {"get", "job_good", "--json"},
+		"list":            {"list"},
+		"list-json":       {"list", "--json", "--limit", "1"},
+		"list-none":       {"list", "--status", "waiting"},
+		"cancel":          {"cancel", "job_running", "--reason", "enough"},
+		"cancel-json":     {"cancel", "job_running", "--json"},
+		"artifacts":       {"artifacts", "job_good"},
+		"diff":            {"diff", "job_good"},
+		"watch":           {"watch", "job_good"},
+		"watch-json":      {"watch", "job_good", "--after", "4", "--json"},
+		"watch-after-end": {"watch", "job_good", "--after", "6"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

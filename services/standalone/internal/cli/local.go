@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -129,10 +130,14 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			build := chassis.Build()
 			if asJSON {
-				return a.printJSON(struct {
+				raw, err := json.Marshal(struct {
 					chassis.BuildInfo
 					Codex string `json:"codex"`
 				}{build, codexversion.Pinned()})
+				if err != nil {
+					return fmt.Errorf("encode the version: %w", err)
+				}
+				return a.printRaw(raw)
 			}
 			commit := ""
 			if build.Commit != "" {

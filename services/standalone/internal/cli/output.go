@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -57,15 +58,12 @@ func (a *app) view(asJSON bool) *progress.View {
 
 // printRaw prints a result as the gateway sent it, on one line.
 func (a *app) printRaw(raw json.RawMessage) error {
-	_, err := fmt.Fprintf(a.Stdout, "%s\n", raw)
+	var line bytes.Buffer
+	if err := json.Compact(&line, raw); err != nil {
+		return fmt.Errorf("the gateway's answer: %w", err)
+	}
+	_, err := fmt.Fprintf(a.Stdout, "%s\n", termsafe.JSON(line.Bytes()))
 	return err
-}
-
-// printJSON prints a value as one line of JSON.
-func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.Stdout)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
 }
 
 // table prints rows in aligned columns, the last one as it is. Cells may hold

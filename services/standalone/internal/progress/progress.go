@@ -1,12 +1,14 @@
 package progress
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"time"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/services/standalone/internal/termsafe"
 )
 
 // Mode is how events are shown.
@@ -54,10 +56,8 @@ func New(opt Options) *View {
 	}
 	switch opt.Mode {
 	case JSON:
-		enc := json.NewEncoder(opt.Out)
-		enc.SetEscapeHTML(false) // the event as it came
 		return &View{
-			show:   func(e *apiv1.Event) error { return enc.Encode(e) },
+			show:   func(e *apiv1.Event) error { return writeJSON(opt.Out, e) },
 			finish: func() error { return nil },
 		}
 	case Live:
@@ -76,6 +76,18 @@ func (v *View) Event(e apiv1.Event) error { return v.show(&e) } //nolint:gocriti
 
 // Close ends an open line and takes the live status away.
 func (v *View) Close() error { return v.finish() }
+
+// writeJSON writes an event as it came, but for escapes.
+func writeJSON(w io.Writer, e *apiv1.Event) error {
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return err
+	}
+	_, err := w.Write(termsafe.JSON(line.Bytes()))
+	return err
+}
 
 // style is how a piece of a line looks.
 type style int

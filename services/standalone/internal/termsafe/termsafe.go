@@ -1,8 +1,10 @@
 package termsafe
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -17,6 +19,29 @@ func Text(s string) string { return clean(s, false) }
 
 // Line is Text on one line: newlines and tabs become spaces.
 func Line(s string) string { return clean(s, true) }
+
+// JSON returns JSON text with every character that Text takes out escaped
+// instead: the same value to a program, and nothing to a terminal.
+func JSON(raw []byte) []byte {
+	if plain(string(raw), false) {
+		return raw
+	}
+	out := make([]byte, 0, len(raw)+16)
+	for i := 0; i < len(raw); {
+		r, size := utf8.DecodeRune(raw[i:])
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f, printable(r) && (r != utf8.RuneError || size > 1):
+			out = append(out, raw[i:i+size]...) // JSON has no control character below U+0020 in strings
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		i += size
+	}
+	return out
+}
 
 func clean(s string, oneLine bool) string {
 	if plain(s, oneLine) {

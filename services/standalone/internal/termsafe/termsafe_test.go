@@ -1,6 +1,7 @@
 package termsafe_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode"
@@ -45,6 +46,22 @@ func TestLineIsOneLine(t *testing.T) {
 	t.Parallel()
 	if got := termsafe.Line("a\nb\r\nc\td"); got != "a b c d" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestJSONStaysTheSameValue(t *testing.T) {
+	t.Parallel()
+	const raw = "{\"a\": \"x\u009b2J\u202e日本\U000e0041\x7f\\u001b\"}\n"
+	got := termsafe.JSON([]byte(raw))
+	if want := "{\"a\": \"x\\u009b2J\\u202e日本\\udb40\\udc41\\u007f\\u001b\"}\n"; string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var before, after map[string]string
+	if err := json.Unmarshal([]byte(raw), &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(got, &after); err != nil || before["a"] != after["a"] {
+		t.Errorf("%q became %q, %v", before, after, err)
 	}
 }
 

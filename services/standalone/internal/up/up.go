@@ -139,7 +139,7 @@ func Addr(ctx context.Context, flag string, env func(string) (string, bool)) (st
 
 // DataDir is the absolute data directory. It must not lie under the temporary
 // directory: Codex refuses to put its helpers there, and what is stored must
-// outlive a cleaning.
+// outlive a cleaning. It is returned also when that is what is wrong.
 func DataDir(flag, tempDir string, env func(string) (string, bool)) (string, error) {
 	dir := flag
 	if dir == "" {
@@ -156,7 +156,7 @@ func DataDir(flag, tempDir string, env func(string) (string, bool)) (string, err
 		tempDir = os.TempDir()
 	}
 	if rel, err := filepath.Rel(real(tempDir), real(dir)); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-		return "", &SettingError{
+		return dir, &SettingError{
 			Problem: fmt.Sprintf("the data directory %s lies under the temporary directory %s", dir, tempDir),
 			Fix:     "Use --data DIR with a directory that lasts, such as --data ~/codexgw.",
 		}

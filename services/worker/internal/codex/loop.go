@@ -135,8 +135,8 @@ func (c *Client) deliver(n Notification) {
 	c.opt.OnNotification(n)
 	if t != nil && t.isOver() {
 		// Forgotten first: whoever waits may start the thread's next turn at once.
-		t.finish()
 		c.forget(t)
+		t.finish()
 	}
 }
 

@@ -111,13 +111,18 @@ func begin[T any](p *peer, call func() (T, error), result string) T {
 	c := make(chan outcome, 1)
 	go func() {
 		v, err := call()
+		if err != nil {
+			// The call may have failed before it wrote anything: hear must not wait.
+			p.t.Errorf("call: %v", err)
+			_ = p.client.Close()
+		}
 		c <- outcome{v, err}
 	}()
 	h := p.hear()
 	p.sayf(`{"id":%s,"result":%s}`, h.ID, result)
 	o := <-c
 	if o.err != nil {
-		p.t.Fatalf("%s: %v", h.Method, o.err)
+		p.t.FailNow()
 	}
 	return o.v
 }

@@ -162,17 +162,8 @@ func (w *Workspace) Restore(ctx context.Context, src io.Reader) error {
 }
 
 func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
-	entries, err := os.ReadDir(w.Dir)
-	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by Restore
-	}
-	for _, e := range entries {
-		if e.Name() == ".git" {
-			continue
-		}
-		if err := Remove(filepath.Join(w.Dir, e.Name())); err != nil {
-			return err
-		}
+	if err := empty(w.Dir, ".git"); err != nil {
+		return err
 	}
 	root, err := os.OpenRoot(w.Dir)
 	if err != nil {
@@ -184,7 +175,7 @@ func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
 		return err //nolint:wrapcheck // wrapped once by Restore
 	}
 	defer z.Close()
-	x := extractor{root: root, room: w.policy.MaxBytes}
+	x := extractor{root: root, room: w.policy.MaxBytes, made: map[string]bool{".": true}}
 	t := tar.NewReader(io.LimitReader(z, w.policy.MaxBytes+int64(w.policy.MaxFiles+2)*4096))
 	for n := 0; ; n++ {
 		if ctx.Err() != nil {
@@ -210,6 +201,8 @@ func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
 type extractor struct {
 	root *os.Root
 	room int64
+	// made are the directories known to be real ones.
+	made map[string]bool
 	// dirs get their modes at the end: one may be closed to writing.
 	dirs []*tar.Header
 }
@@ -219,13 +212,13 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 	if !filepath.IsLocal(name) || name == "." || hasGit(filepath.ToSlash(name)) || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%w: name %q", ErrArchiveInvalid, h.Name)
 	}
-	if err := x.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return invalid(err)
+	if err := x.mkdir(filepath.Dir(name)); err != nil {
+		return err
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := x.root.MkdirAll(name, 0o755); err != nil {
-			return invalid(err)
+		if err := x.mkdir(name); err != nil {
+			return err
 		}
 		x.dirs = append(x.dirs, h)
 		return nil
@@ -235,6 +228,30 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 		return x.file(name, h, content)
 	}
 	return fmt.Errorf("%w: %q has type %q", ErrArchiveInvalid, h.Name, h.Typeflag)
+}
+
+// mkdir makes a directory and its parents. It passes through no link, also not
+// through one that stays inside: Archive writes no such names, and one could
+// lead into .git.
+func (x *extractor) mkdir(name string) error {
+	if x.made[name] {
+		return nil
+	}
+	if err := x.mkdir(filepath.Dir(name)); err != nil {
+		return err
+	}
+	err := x.root.Mkdir(name, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		var st fs.FileInfo
+		if st, err = x.root.Lstat(name); err == nil && !st.IsDir() {
+			err = fs.ErrExist
+		}
+	}
+	if err != nil {
+		return invalid(err)
+	}
+	x.made[name] = true
+	return nil
 }
 
 func (x *extractor) file(name string, h *tar.Header, content io.Reader) (err error) {

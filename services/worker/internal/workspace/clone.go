@@ -88,7 +88,7 @@ func (w *Workspace) outcome(err error) error {
 	case !byGit:
 		return err
 	}
-	if free, ferr := freeBytes(w.state); ferr == nil && free < nearlyFull {
+	if free, ferr := FreeBytes(w.state); ferr == nil && free < nearlyFull {
 		return errs.Wrap(errs.WorkspaceFull, "", err)
 	}
 	return errs.Wrap(errs.RepoUnreachable, "The repository could not be fetched. Check that the URL is right, final (redirects are not followed) and readable without credentials.", err)

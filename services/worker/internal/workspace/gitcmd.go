@@ -101,6 +101,35 @@ func (p *Policy) program() (string, error) {
 	return "", fmt.Errorf("git: %w", exec.ErrNotFound)
 }
 
+// minGit is the first release that pins the address of a host
+// (http.curloptResolve).
+var minGit = [2]int{2, 37}
+
+// GitVersion returns the version of the git program, and an error when there
+// is none or it is too old.
+func GitVersion(ctx context.Context, p Policy) (string, error) {
+	program, err := p.program()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, program, "--version") //nolint:gosec // G204: the operator's program
+	cmd.Env = []string{"PATH=" + systemPath, "LANG=C.UTF-8"}
+	cmd.WaitDelay = gitEnd
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("git --version: %w", err)
+	}
+	var major, minor int
+	version := strings.TrimPrefix(strings.TrimSpace(string(out)), "git version ")
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return "", fmt.Errorf("git --version: %q: %w", version, err)
+	}
+	if major < minGit[0] || major == minGit[0] && minor < minGit[1] {
+		return version, fmt.Errorf("git %s is older than %d.%d", version, minGit[0], minGit[1])
+	}
+	return version, nil
+}
+
 // head keeps the first max bytes written to it.
 type head struct {
 	bytes.Buffer

@@ -16,8 +16,8 @@ func ownGroup(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
-// freeBytes is the room left where dir is, for an unprivileged user.
-func freeBytes(dir string) (int64, error) {
+// FreeBytes is the room left where dir is, for an unprivileged user.
+func FreeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err //nolint:wrapcheck // the caller ignores or wraps it

@@ -179,6 +179,32 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// Clear empties dir and keeps it, because a jail may have it mounted; for a
+// directory that is to be prepared anew.
+func Clear(dir string) error {
+	if err := empty(dir, ""); err != nil {
+		return fmt.Errorf("workspace: clear: %w", err)
+	}
+	return nil
+}
+
+// empty removes everything in dir but the entry keep.
+func empty(dir, keep string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err //nolint:wrapcheck // wrapped once by the caller
+	}
+	for _, e := range entries {
+		if e.Name() == keep {
+			continue
+		}
+		if err := Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Remove deletes dir and everything in it, also below directories that the job
 // made unwritable.
 func Remove(dir string) error {

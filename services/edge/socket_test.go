@@ -1,0 +1,375 @@
+package edge_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/edge"
+	"codexgateway.dev/services/edge/internal/edgetest"
+)
+
+func TestSocketServesMethods(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	s := g.dial()
+	s.send(ping)
+	if m := s.receive(); string(m.ID) != "1" || m.Error != nil {
+		t.Errorf("%+v", m)
+	}
+	s.send(`{"jsonrpc":"2.0","id":2,"method":"x"}`)
+	if m := s.receive(); m.Error == nil || m.Error.Code != -32601 || len(m.Error.Data["available_methods"].([]any)) != 12 { //nolint:errcheck // a panic fails the test
+		t.Errorf("%+v", m)
+	}
+	s.send(`{`)
+	if m := s.receive(); m.Error == nil || m.Error.Code != -32700 || string(m.ID) != "null" {
+		t.Errorf("%+v", m)
+	}
+	s.send(`{"jsonrpc":"2.0","method":"system.ping"}`) // no answer
+	s.send(`[` + ping + `,` + ping + `]`)
+	_, b, err := s.ws.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(decode[[]answer](t, b)); n != 2 {
+		t.Errorf("%d answers, want 2", n)
+	}
+}
+
+func TestSubscription(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	j := g.Submit(t, job.Submission{})
+	s := g.dial()
+	sub := s.subscribe(j.ID, 0)
+	if e := s.event(); e.SubscriptionID != sub || e.Seq != 1 || e.JobID != j.ID {
+		t.Errorf("%+v", e)
+	}
+	h := g.Claim(t, j.ID)
+	if e := s.event(); e.Seq != 2 {
+		t.Errorf("%+v", e)
+	}
+	edgetest.Say(t, h, "item/started", `{"item":{"id":"i1"}}`)
+	m := s.receive()
+	golden(t, "job_event", m.Params)
+	edgetest.Complete(t, h, "done")
+	if e := s.event(); e.Type != "job.completed" {
+		t.Errorf("%+v", e)
+	}
+	m = s.receive()
+	if m.Method != "job.subscription_closed" {
+		t.Errorf("%+v", m)
+	}
+	golden(t, "subscription_closed", m.Params)
+	s.send(ping) // the socket stays open
+	if m := s.receive(); string(m.ID) != "1" {
+		t.Errorf("%+v", m)
+	}
+}
+
+// TestReconnect loses its connection after every third event and resumes with
+// the last seq it has.
+func TestReconnect(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	j := g.Submit(t, job.Submission{})
+	h := g.Claim(t, j.ID)
+	const total = 30
+	go func() {
+		for range total - 3 {
+			edgetest.Say(t, h, "item/started", `{}`)
+		}
+		edgetest.Complete(t, h, "done")
+	}()
+	var got []int64
+	last := int64(0)
+	for last < total {
+		s := g.dial()
+		s.subscribe(j.ID, last)
+		for range 3 {
+			e := s.event()
+			got = append(got, e.Seq)
+			if last = e.Seq; last == total {
+				break
+			}
+		}
+		_ = s.ws.CloseNow()
+	}
+	var want []int64
+	for seq := range int64(total) {
+		want = append(want, seq+1)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("seqs (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnsubscribe(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	j := g.Submit(t, job.Submission{})
+	s := g.dial()
+	sub := s.subscribe(j.ID, 1)
+	s.send(`{"jsonrpc":"2.0","id":3,"method":"job.unsubscribe","params":{"subscription_id":"` + sub + `"}}`)
+	m := s.receive()
+	closed := decode[struct{ Reason string }](t, m.Params)
+	if m.Method != "job.subscription_closed" || closed.Reason != "unsubscribed" {
+		t.Errorf("%+v", m)
+	}
+	if m := s.receive(); string(m.ID) != "3" || m.Error != nil {
+		t.Errorf("%+v", m)
+	}
+	edgetest.Complete(t, g.Claim(t, j.ID), "done")
+	s.send(ping)
+	if m := s.receive(); string(m.ID) != "1" {
+		t.Errorf("after the end: %+v", m)
+	}
+}
+
+func TestSubscribeErrors(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.MaxSubscriptions = 2 })
+	j := g.Submit(t, job.Submission{})
+	foreign := g.Submit(t, job.Submission{Tenant: "other"})
+	s := g.dial()
+	s.subscribe(j.ID, 1)
+	s.subscribe(j.ID, 1)
+	for _, tc := range []struct {
+		method, params string
+		code           int
+	}{
+		{"job.subscribe", `{"job_id":"` + j.ID + `"}`, -32010},
+		{"job.subscribe", `{"job_id":"` + foreign.ID + `"}`, -32004},
+		{"job.subscribe", `{"job_id":"` + j.ID + `","after":-1}`, -32602},
+		{"job.subscribe", `{}`, -32602},
+		{"job.unsubscribe", `{"subscription_id":"sub_x"}`, -32004},
+		{"job.unsubscribe", `{}`, -32602},
+	} {
+		s.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":%s}`, tc.method, tc.params))
+		if m := s.receive(); m.Error == nil || m.Error.Code != tc.code {
+			t.Errorf("%s %s: %+v, want %d", tc.method, tc.params, m, tc.code)
+		}
+	}
+}
+
+// closeOf reads until the connection ends and returns its close error.
+func (s *socket) closeOf() websocket.CloseError {
+	s.t.Helper()
+	for {
+		if _, _, err := s.ws.Read(s.t.Context()); err != nil {
+			var closed websocket.CloseError
+			errors.As(err, &closed)
+			return closed
+		}
+	}
+}
+
+func TestSocketBinaryFrame(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	s := g.dial()
+	if err := s.ws.Write(t.Context(), websocket.MessageBinary, []byte(ping)); err != nil {
+		t.Fatal(err)
+	}
+	if c := s.closeOf(); c.Code != 4502 {
+		t.Errorf("closed with %d, want 4502", c.Code)
+	}
+}
+
+func TestSocketMessageTooLarge(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.BodyLimitWS = 2048 })
+	s := g.dial()
+	s.send(strings.Repeat(" ", 4096))
+	if c := s.closeOf(); c.Code != websocket.StatusMessageTooBig {
+		t.Errorf("closed with %d, want 1009", c.Code)
+	}
+}
+
+func TestSocketSubprotocolAndOrigin(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.Origins = []string{"*.example.com"} })
+	for origin, ok := range map[string]bool{
+		g.url: true, "https://app.example.com": true, "https://example.com": false, "null": false,
+	} {
+		ws, resp, err := websocket.Dial(t.Context(), g.url+"/ws", &websocket.DialOptions{
+			HTTPClient: g.http, Subprotocols: []string{"codexgw.v1"},
+			HTTPHeader: http.Header{"Authorization": {"Bearer " + adminKey}, "Origin": {origin}},
+		})
+		if ok != (err == nil) {
+			t.Errorf("origin %s: %v, want allowed %t", origin, err, ok)
+		}
+		if !ok {
+			if resp == nil || resp.StatusCode != http.StatusForbidden {
+				t.Errorf("origin %s: %+v, want 403", origin, resp)
+			}
+			continue
+		}
+		if ws.Subprotocol() != "codexgw.v1" {
+			t.Errorf("subprotocol %q", ws.Subprotocol())
+		}
+		_ = ws.CloseNow()
+	}
+}
+
+// TestDrain: an instance that goes away tells sockets and streams when to come
+// back, and finishes requests in hand.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	j := g.Submit(t, job.Submission{})
+	s := g.dial()
+	s.subscribe(j.ID, 1)
+	s.send(`{"jsonrpc":"2.0","id":9,"method":"conversation.prompt","params":{"prompt":"x","wait":60}}`)
+	stream := g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1", map[string]string{"Accept": "text/event-stream"}, "")
+	poll := make(chan []byte, 1)
+	go func() {
+		poll <- g.read(g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1&wait=60", nil, ""))
+	}()
+	for len(g.jobs()) < 2 {
+		s.send(ping) // paces the loop by round trips
+		if m := s.receive(); string(m.ID) != "1" {
+			t.Fatalf("%+v", m)
+		}
+	}
+	// Stopped from elsewhere: the client must be reading to see the end.
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); g.stop() }()
+	if m := s.receive(); string(m.ID) != "9" || m.Error != nil {
+		t.Errorf("%+v, want the answer of the request in hand", m)
+	}
+	c := s.closeOf()
+	var hint struct {
+		RetryAfterMS int64 `json:"retry_after_ms"`
+	}
+	if err := json.Unmarshal([]byte(c.Reason), &hint); c.Code != 4301 || err != nil || hint.RetryAfterMS <= 0 {
+		t.Errorf("closed with %d %q, want 4301 and a hint", c.Code, c.Reason)
+	}
+	if body := string(g.read(stream)); !strings.HasPrefix(body, "retry: ") {
+		t.Errorf("the stream ended with %q, want a hint", body)
+	}
+	if p := string(<-poll); p != `{"events":[],"next":1,"done":false}` {
+		t.Errorf("poll: %s", p)
+	}
+	<-stopped
+}
+
+func (g *gateway) jobs() []*job.Job {
+	g.t.Helper()
+	jobs, _, err := g.Jobs.List(g.t.Context(), edgetest.Tenant, job.Filter{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return jobs
+}
+
+// narrow is a gateway's client whose connections take little that is not read.
+func (g *gateway) narrow() *gateway {
+	dialer := &net.Dialer{}
+	n := *g
+	n.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			err = errors.Join(err, tcp.SetReadBuffer(16<<10))
+		}
+		return conn, err
+	}}}
+	return &n
+}
+
+// bulk is a finished job with 6 MB of events: more than the buffers of the
+// operating system hold.
+func (g *gateway) bulk() (jobID string, last int64) {
+	j := g.Submit(g.t, job.Submission{})
+	h := g.Claim(g.t, j.ID)
+	big := `{"text":"` + strings.Repeat("x", 100<<10) + `"}`
+	for range 60 {
+		edgetest.Say(g.t, h, "item/completed", big)
+	}
+	edgetest.Complete(g.t, h, "done")
+	return j.ID, 63
+}
+
+// TestSlowSocket: a client that does not read is closed or cut, and others of
+// the same job do not notice.
+func TestSlowSocket(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.WriteTimeout = time.Second })
+	jobID, last := g.bulk()
+	slow, fast := g.narrow().dial(), g.dial()
+	slow.subscribe(jobID, 2)
+	fast.subscribe(jobID, 2)
+	for seq := int64(3); seq <= last; seq++ {
+		if e := fast.event(); e.Seq != seq {
+			t.Fatalf("fast: seq %d, want %d", e.Seq, seq)
+		}
+	}
+	// A write has 1 s and 1 s for its size, then 5 s more.
+	asleep := time.NewTimer(8 * time.Second)
+	defer asleep.Stop()
+	<-asleep.C
+	if c := slow.closeOf(); c.Code != 4308 && c.Code != 0 {
+		t.Errorf("closed with %+v, want 4308 or cut", c)
+	}
+}
+
+// TestSlowSocketIsToldWhy: one that reads again before it is cut learns that
+// it may come back.
+func TestSlowSocketIsToldWhy(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.WriteTimeout = time.Second })
+	jobID, _ := g.bulk()
+	slow := g.narrow().dial()
+	slow.subscribe(jobID, 2)
+	asleep := time.NewTimer(3500 * time.Millisecond)
+	defer asleep.Stop()
+	<-asleep.C
+	if c := slow.closeOf(); c.Code != 4308 {
+		t.Errorf("closed with %+v, want 4308", c)
+	}
+}
+
+// TestInFlightIsBounded: past the bound reading pauses, and goes on.
+func TestInFlightIsBounded(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.MaxInFlight = 2 })
+	s := g.dial()
+	for id := range 2 {
+		s.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"conversation.prompt","params":{"prompt":"x","session_id":"s%d","wait":1}}`, 10+id, id))
+	}
+	began := time.Now()
+	s.send(ping)
+	order := []string{string(s.receive().ID), string(s.receive().ID), string(s.receive().ID)}
+	if order[0] == "1" || time.Since(began) < 500*time.Millisecond {
+		t.Errorf("answers %v after %s: the ping was served beside two requests", order, time.Since(began))
+	}
+}
+
+// TestLatency measures the way of an event from the store to a client. The
+// bound is generous: it finds polling, not jitter.
+func TestLatency(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	j := g.Submit(t, job.Submission{})
+	h := g.Claim(t, j.ID)
+	s := g.dial()
+	s.subscribe(j.ID, 2)
+	for range 50 {
+		began := time.Now()
+		edgetest.Say(t, h, "item/started", `{}`)
+		s.event()
+		if took := time.Since(began); took > 2*time.Second {
+			t.Fatalf("an event took %s", took)
+		}
+	}
+}

@@ -87,7 +87,7 @@ type readFailure struct {
 
 func (f *readFailure) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // a Reader's end is io.EOF itself
+	if err != nil && err != io.EOF {
 		f.err = err
 	}
 	return n, err

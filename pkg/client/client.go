@@ -206,8 +206,7 @@ func (c *Client) transportError(ctx, callCtx context.Context, op string, err err
 	if callCtx.Err() != nil {
 		err = context.Cause(callCtx)
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the URL is known and only makes the sentence long
 	}
 	return unreachable(op, err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/errs"
-	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/jsonrpc"
 )
 
@@ -79,7 +77,7 @@ func (w *watch) dial(ctx context.Context) (*websocket.Conn, error) {
 	defer cancel()
 	header := http.Header{}
 	c.setHeader(header)
-	conn, resp, err := websocket.Dial(dialCtx, c.base.JoinPath("ws").String(), &websocket.DialOptions{
+	conn, resp, err := websocket.Dial(dialCtx, c.base.JoinPath("ws").String(), &websocket.DialOptions{ //nolint:bodyclose // the library closes it and hands over a bounded copy
 		HTTPClient: c.http, HTTPHeader: header,
 	})
 	if err == nil {
@@ -89,10 +87,8 @@ func (w *watch) dial(ctx context.Context) (*websocket.Conn, error) {
 	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		return nil, &retryError{cause: c.transportError(ctx, dialCtx, "open WebSocket", err)}
 	}
-	// The library hands over a bounded copy of the body and has closed it.
 	refusal := fromHTTP("open WebSocket", resp)
-	var e *Error
-	if errors.As(refusal, &e) && !e.Retryable {
+	if e, ok := errors.AsType[*Error](refusal); ok && !e.Retryable {
 		return nil, e
 	}
 	return nil, asRetry(refusal)
@@ -101,8 +97,7 @@ func (w *watch) dial(ctx context.Context) (*websocket.Conn, error) {
 // asRetry is a failure after which another connection may go on.
 func asRetry(err error) *retryError {
 	out := &retryError{cause: err}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		out.after = e.RetryAfter
 	}
 	return out
@@ -175,8 +170,7 @@ func (w *watch) lost(ctx context.Context, err error) error {
 	if errors.Is(err, websocket.ErrMessageTooBig) {
 		return fmt.Errorf("client: watch %s: an event is larger than %d bytes", w.jobID, maxFrame)
 	}
-	var closed websocket.CloseError
-	if errors.As(err, &closed) {
+	if closed, ok := errors.AsType[websocket.CloseError](err); ok {
 		code := int(closed.Code)
 		if code >= 4500 && code <= 4999 {
 			return &CloseError{Code: errs.CloseCode(code), Reason: closed.Reason}
@@ -199,108 +193,4 @@ func closeHint(reason string) time.Duration {
 		return 0
 	}
 	return millis(hint.RetryAfterMS)
-}
-
-// subscription is the state of one subscription.
-type subscription struct {
-	*watch
-	// id is the subscription's, empty until the gateway confirmed it.
-	id string
-}
-
-// message handles one frame's message; done is true after the terminal event.
-func (s *subscription) message(ctx context.Context, m *jsonrpc.Message) (done bool, err error) {
-	if m.Response != nil {
-		return false, s.answered(m.Response)
-	}
-	switch m.Notification.Method {
-	case apiv1.NotifyJobEvent:
-		var n apiv1.JobEventNotification
-		if err := json.Unmarshal(m.Notification.Params, &n); err != nil {
-			return false, fmt.Errorf("client: watch %s: decode event: %w", s.jobID, err)
-		}
-		return s.event(ctx, &n)
-	case apiv1.NotifySubscriptionClosed:
-		var n apiv1.SubscriptionClosed
-		if err := json.Unmarshal(m.Notification.Params, &n); err != nil {
-			return false, fmt.Errorf("client: watch %s: decode close: %w", s.jobID, err)
-		}
-		return s.closed(ctx, &n)
-	default:
-		return false, nil // a newer gateway may say more
-	}
-}
-
-func (s *subscription) answered(r *jsonrpc.Response) error {
-	if r.ID != subscribeID {
-		return nil
-	}
-	if r.Error != nil {
-		e := fromRPC(r.Error, 0, nil)
-		if e.Retryable {
-			return asRetry(e)
-		}
-		return e
-	}
-	var result apiv1.SubscribeResult
-	if err := decodeResult(apiv1.MethodJobSubscribe, r.Result, &result); err != nil {
-		return err
-	}
-	s.id, s.connected = result.SubscriptionID, true
-	return nil
-}
-
-// event delivers the event that is due, drops one that came before and refuses
-// one that comes too early.
-func (s *subscription) event(ctx context.Context, n *apiv1.JobEventNotification) (done bool, err error) {
-	if n.SubscriptionID != s.id {
-		return false, nil
-	}
-	if n.Seq != s.last+1 {
-		broken := &SequenceError{JobID: s.jobID, Want: s.last + 1, Got: n.Seq}
-		s.report(ctx, broken)
-		if n.Seq <= s.last {
-			return false, nil
-		}
-		return false, broken
-	}
-	if err := s.fn(n.Event); err != nil {
-		return false, err
-	}
-	s.last = n.Seq
-	return eventlog.Terminal(n.Type), nil
-}
-
-// closed handles the gateway's own end of the subscription.
-func (s *subscription) closed(ctx context.Context, n *apiv1.SubscriptionClosed) (done bool, err error) {
-	if n.SubscriptionID != s.id {
-		return false, nil
-	}
-	switch n.Reason {
-	case "finished":
-		if n.LastSeq > s.last {
-			broken := &SequenceError{JobID: s.jobID, Want: s.last + 1}
-			s.report(ctx, broken)
-			return false, broken
-		}
-		return true, nil // everything was seen before this call
-	case "unsubscribed":
-		return false, &retryError{cause: unreachable("watch", errors.New("the gateway ended the subscription"))}
-	default:
-		row := errs.Lookup(errs.Code(n.Reason))
-		e := &Error{RPC: row.RPC, Code: row.Code, Message: row.Message, Retryable: row.Retryable}
-		if e.Retryable {
-			return false, asRetry(e)
-		}
-		return false, e
-	}
-}
-
-// report makes a broken promise known.
-func (s *subscription) report(ctx context.Context, broken *SequenceError) {
-	s.c.opt.Logger.ErrorContext(ctx, "the gateway broke the order of events",
-		slog.String("job_id", broken.JobID), slog.Int64("want_seq", broken.Want), slog.Int64("got_seq", broken.Got))
-	if s.c.opt.OnSequenceError != nil {
-		s.c.opt.OnSequenceError(broken)
-	}
 }

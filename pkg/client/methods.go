@@ -31,7 +31,7 @@ func (p *Prompted) JobID() string {
 }
 
 // Prompt submits a prompt. Repeating it is safe with an idempotency key only.
-func (c *Client) Prompt(ctx context.Context, params apiv1.PromptParams) (*Prompted, error) { //nolint:gocritic // params is copied once a call; a pointer would invite sharing
+func (c *Client) Prompt(ctx context.Context, params apiv1.PromptParams) (*Prompted, error) {
 	var out Prompted
 	timeout := c.opt.Timeout + time.Duration(params.Wait)*time.Second
 	header, err := c.call(ctx, timeout, apiv1.MethodConversationPrompt, params, &out.Raw)

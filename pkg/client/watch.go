@@ -26,7 +26,7 @@ func backoff(attempt int) time.Duration {
 	if attempt < 7 { // 100 ms * 2^6 is past the limit
 		limit = min(backoffFirst<<max(attempt-1, 0), backoffMax)
 	}
-	return limit/4 + rand.N(limit-limit/4) //nolint:gosec // jitter needs no secrecy
+	return limit/4 + rand.N(limit-limit/4)
 }
 
 // Watch calls fn for every event of a job after the given seq (0: from the

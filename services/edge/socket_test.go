@@ -1,11 +1,9 @@
 package edge_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -271,72 +269,6 @@ func (g *gateway) jobs() []*job.Job {
 		g.t.Fatal(err)
 	}
 	return jobs
-}
-
-// narrow is a gateway's client whose connections take little that is not read.
-func (g *gateway) narrow() *gateway {
-	dialer := &net.Dialer{}
-	n := *g
-	n.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, addr)
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			err = errors.Join(err, tcp.SetReadBuffer(16<<10))
-		}
-		return conn, err
-	}}}
-	return &n
-}
-
-// bulk is a finished job with 6 MB of events: more than the buffers of the
-// operating system hold.
-func (g *gateway) bulk() (jobID string, last int64) {
-	j := g.Submit(g.t, job.Submission{})
-	h := g.Claim(g.t, j.ID)
-	big := `{"text":"` + strings.Repeat("x", 100<<10) + `"}`
-	for range 60 {
-		edgetest.Say(g.t, h, "item/completed", big)
-	}
-	edgetest.Complete(g.t, h, "done")
-	return j.ID, 63
-}
-
-// TestSlowSocket: a client that does not read is closed or cut, and others of
-// the same job do not notice.
-func TestSlowSocket(t *testing.T) {
-	t.Parallel()
-	g := start(t, func(c *edge.Config) { c.WriteTimeout = time.Second })
-	jobID, last := g.bulk()
-	slow, fast := g.narrow().dial(), g.dial()
-	slow.subscribe(jobID, 2)
-	fast.subscribe(jobID, 2)
-	for seq := int64(3); seq <= last; seq++ {
-		if e := fast.event(); e.Seq != seq {
-			t.Fatalf("fast: seq %d, want %d", e.Seq, seq)
-		}
-	}
-	// A write has 1 s and 1 s for its size, then 5 s more.
-	asleep := time.NewTimer(8 * time.Second)
-	defer asleep.Stop()
-	<-asleep.C
-	if c := slow.closeOf(); c.Code != 4308 && c.Code != 0 {
-		t.Errorf("closed with %+v, want 4308 or cut", c)
-	}
-}
-
-// TestSlowSocketIsToldWhy: one that reads again before it is cut learns that
-// it may come back.
-func TestSlowSocketIsToldWhy(t *testing.T) {
-	t.Parallel()
-	g := start(t, func(c *edge.Config) { c.WriteTimeout = time.Second })
-	jobID, _ := g.bulk()
-	slow := g.narrow().dial()
-	slow.subscribe(jobID, 2)
-	asleep := time.NewTimer(3500 * time.Millisecond)
-	defer asleep.Stop()
-	<-asleep.C
-	if c := slow.closeOf(); c.Code != 4308 {
-		t.Errorf("closed with %+v, want 4308", c)
-	}
 }
 
 // TestInFlightIsBounded: past the bound reading pauses, and goes on.

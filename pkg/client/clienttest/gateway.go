@@ -80,7 +80,7 @@ func New(t *testing.T) *Gateway {
 }
 
 // Add stores a job. Prompts become the jobs added first, in turn.
-func (g *Gateway) Add(j Job) { //nolint:gocritic // a test's value, copied once
+func (g *Gateway) Add(j Job) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for name := range j.Files {
@@ -140,7 +140,7 @@ func (g *Gateway) register() {
 	})
 }
 
-func (g *Gateway) prompt(_ context.Context, p apiv1.PromptParams) (any, error) { //nolint:gocritic // the mux passes params by value
+func (g *Gateway) prompt(_ context.Context, p apiv1.PromptParams) (any, error) {
 	if p.Prompt == "" {
 		return nil, errs.Param("/prompt", "The prompt is empty.")
 	}

@@ -29,7 +29,7 @@ var crashSchema = docstore.Schema{
 // documents and print each id once its commit was acknowledged. It ends by
 // being killed, or by its deadline should the parent be gone.
 func commitForever(path string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	s, err := Open(ctx, path, crashSchema, Options{})
 	if err != nil {
 		fmt.Println("error", err)
@@ -73,7 +73,7 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "docs.db")
 	acked := make(map[string][2]docstore.Version)
 	for life := range 3 {
-		maps.Copy(acked, killAfter(t, path, 300*(life+1)))
+		maps.Copy(acked, killAfter(t, path, 100*(life+1)))
 		verifyAcked(t, path, acked)
 	}
 }

@@ -322,15 +322,15 @@ func TestVersionsNeverRepeat(t *testing.T) {
 // writer sees to it.
 func TestWriteAheadLogStaysBounded(t *testing.T) {
 	t.Parallel()
-	const limit = 6 << 20
+	const limit = 4 << 20
 	path := filepath.Join(t.TempDir(), "docs.db")
 	s, err := open(t.Context(), path, plainSchema, Options{Logger: slog.New(slog.DiscardHandler)}, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeStore(t, s)
-	for i := range 50 {
-		mustCommit(t, s, create(fmt.Sprintf("seed-%d", i), 20_000))
+	for i := range 20 {
+		mustCommit(t, s, create(fmt.Sprintf("seed-%d", i), 5000))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -346,7 +346,7 @@ func TestWriteAheadLogStaysBounded(t *testing.T) {
 		})
 	}
 	var most int64
-	for i := range 100 { // 50 MB
+	for i := range 60 { // 30 MB
 		mustCommit(t, s, create(fmt.Sprintf("d%d", i), 500_000))
 		info, err := os.Stat(path + "-wal")
 		if err != nil {

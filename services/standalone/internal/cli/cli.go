@@ -47,12 +47,12 @@ type app struct {
 }
 
 // Main runs one command and returns the process's exit code.
-func Main(ctx context.Context, p Process) int { //nolint:gocritic // copied once a process
+func Main(ctx context.Context, p Process) int {
 	if p.Terminal == nil {
 		p.Terminal = terminal
 	}
 	a := &app{Process: p}
-	root := a.root()
+	root := a.root() //nolint:contextcheck // commands get ctx from ExecuteContext
 	root.SetArgs(p.Args)
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)

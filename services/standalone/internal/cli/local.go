@@ -109,8 +109,7 @@ func (a *app) checks(ctx context.Context, f *localFlags) []doctor.Check {
 	}
 	env.ModelKey = func(ctx context.Context) (string, error) { return up.ModelKey(ctx, a.LookupEnv, env.DataDir) }
 	checks := append([]doctor.Check{{Name: "settings", Run: func(context.Context) (detail, fix string, err error) {
-		var s *up.SettingError
-		if errors.As(wrong, &s) {
+		if s, ok := errors.AsType[*up.SettingError](wrong); ok {
 			fix = s.Fix
 		}
 		return "", fix, wrong

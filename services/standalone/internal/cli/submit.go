@@ -76,7 +76,7 @@ The prompt - is read from standard input.`,
 	return cmd
 }
 
-func (a *app) submit(ctx context.Context, c *client.Client, params apiv1.PromptParams, f *submitFlags) error { //nolint:gocritic // passed on once
+func (a *app) submit(ctx context.Context, c *client.Client, params apiv1.PromptParams, f *submitFlags) error {
 	prompted, err := c.Prompt(ctx, params)
 	if err != nil {
 		return err
@@ -205,8 +205,7 @@ func readSchema(name string) (json.RawMessage, error) {
 	}
 	var object map[string]any
 	if err := json.Unmarshal(raw, &object); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return nil, usagef("--schema: %s is not JSON: %s at byte %d", name, err, syntax.Offset)
 		}
 		return nil, usagef("--schema: %s is not a JSON object", name).hint(`A schema looks like {"type":"object","properties":{…}}.`)

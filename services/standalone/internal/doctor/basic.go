@@ -62,7 +62,7 @@ func (e *Environment) codex(ctx context.Context) (detail, fix string, err error)
 	if err != nil {
 		return "", fix, err
 	}
-	cmd := exec.CommandContext(ctx, p.Binary, "--version") //nolint:gosec // the program the user chose
+	cmd := exec.CommandContext(ctx, p.Binary, "--version")
 	cmd.Env = []string{"PATH=" + os.DevNull, "HOME=" + os.DevNull}
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
@@ -139,7 +139,7 @@ func (e *Environment) store(ctx context.Context) (detail, fix string, err error)
 		return "no data directory", "", nil // another check says so
 	}
 	if _, err := os.Stat(filepath.Join(e.DataDir, "gateway.db")); err != nil {
-		return "nothing stored yet", "", nil
+		return "nothing stored yet", "", nil //nolint:nilerr // no file is no problem; another check looks at the directory
 	}
 	p, err := embedded.Open(ctx, embedded.Config{
 		Dir: e.DataDir, Schema: schema.All(), Logger: slog.New(slog.DiscardHandler),

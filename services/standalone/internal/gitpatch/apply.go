@@ -126,7 +126,7 @@ type git struct{ opt Options }
 func (g *git) run(ctx context.Context, stdin []byte, args ...string) (stdout, stderr []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the arguments are this package's own
+	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = g.opt.Dir
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Env = []string{"LC_ALL=C", "GIT_TERMINAL_PROMPT=0"}

@@ -13,6 +13,8 @@ type notification struct {
 }
 
 // item is a thread item of Codex, all kinds in one.
+//
+//nolint:tagliatelle // Codex's names
 type item struct {
 	Type string `json:"type"`
 	ID   string `json:"id"`
@@ -87,6 +89,8 @@ func (c *change) counts() (added, removed int) {
 }
 
 // The params of the notifications that are shown.
+//
+//nolint:tagliatelle // Codex's names
 type (
 	itemParams struct {
 		Item item `json:"item"`

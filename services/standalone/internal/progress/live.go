@@ -73,8 +73,8 @@ func newLive(opt Options) *live {
 	return l
 }
 
-// sgr are the colours; a style that is missing has none.
-var sgr = map[style]string{bold: "1", dim: "2", good: "32", bad: "31", note: "36"}
+// sgr are the colours.
+var sgr = map[style]string{normal: "", bold: "1", dim: "2", good: "32", bad: "31", note: "36"}
 
 func (l *live) paint(st style, s string) string {
 	code := sgr[st]

@@ -72,7 +72,7 @@ func New(opt Options) *View {
 }
 
 // Event shows one event. The error is of the writer: nobody looks any more.
-func (v *View) Event(e apiv1.Event) error { return v.show(&e) } //nolint:gocritic // the shape that client.Watch calls
+func (v *View) Event(e apiv1.Event) error { return v.show(&e) }
 
 // Close ends an open line and takes the live status away.
 func (v *View) Close() error { return v.finish() }
@@ -168,12 +168,9 @@ func (p *plain) text(s string) {
 	}
 	p.blank = false
 	p.open = append(p.open, s...)
-	for i := len(p.open) - 1; i >= 0; i-- {
-		if p.open[i] == '\n' {
-			p.write(p.open[:i+1])
-			p.open = append(p.open[:0], p.open[i+1:]...)
-			break
-		}
+	if end := bytes.LastIndexByte(p.open, '\n') + 1; end > 0 {
+		p.write(p.open[:end])
+		p.open = append(p.open[:0], p.open[end:]...)
 	}
 	if len(p.open) > maxOpenLine {
 		p.write(p.open)

@@ -25,7 +25,7 @@ const (
 // The environment.
 const (
 	EnvURL     = "CODEXGW_URL"
-	EnvKey     = "CODEXGW_API_KEY" //nolint:gosec // the name of a variable
+	EnvKey     = "CODEXGW_API_KEY"
 	EnvKeyFile = "CODEXGW_KEY_FILE"
 	EnvDataDir = "CODEXGW_DATA_DIR"
 )

@@ -105,7 +105,7 @@ func FuzzClean(f *testing.F) {
 		if strings.ContainsAny(line, "\n\t") {
 			t.Fatalf("more than one line: %q", line)
 		}
-		if limit = limit % 200; limit > 0 && termsafe.Width(termsafe.Truncate(line, limit)) > limit {
+		if limit %= 200; limit > 0 && termsafe.Width(termsafe.Truncate(line, limit)) > limit {
 			t.Fatalf("Truncate(%q, %d) is wider", line, limit)
 		}
 	})

@@ -37,7 +37,7 @@ type settingsOf struct {
 
 // Assemble composes the embedded platform, the edge, the worker and the
 // reconciler into one service.
-func Assemble(ctx context.Context, rt *chassis.Runtime, p Parts) (_ chassis.Service, err error) { //nolint:gocritic // copied once a process
+func Assemble(ctx context.Context, rt *chassis.Runtime, p Parts) (_ chassis.Service, err error) {
 	cfg, err := loadSettings(ctx, p.Env)
 	if err != nil {
 		return nil, err

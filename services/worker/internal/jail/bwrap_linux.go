@@ -38,7 +38,7 @@ func (l *Launcher) prepare() error {
 			return nil
 		}
 	}
-	return &Unavailable{
+	return &UnavailableError{
 		Reason: "bubblewrap is neither in the Codex package nor on the system",
 		Fix:    "Install the Codex CLI from its npm package, which brings codex-resources/bwrap, or install bubblewrap.",
 	}
@@ -161,7 +161,7 @@ func reachable(dir string) bool {
 func (l *Launcher) attr() *syscall.SysProcAttr {
 	attr := groupAttr()
 	if os.Geteuid() == 0 {
-		attr.Credential = &syscall.Credential{Uid: uint32(l.cfg.UID), Gid: uint32(l.cfg.GID)}
+		attr.Credential = &syscall.Credential{Uid: uint32(l.cfg.UID), Gid: uint32(l.cfg.GID)} //nolint:gosec // G115: a user id
 	}
 	return attr
 }

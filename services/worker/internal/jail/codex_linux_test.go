@@ -13,38 +13,38 @@ import (
 const initialize = `{"method":"initialize","id":1,"params":{"clientInfo":{"name":"gw","title":"GW","version":"0.1"},"capabilities":{"experimentalApi":true}}}` + "\n"
 
 // startCodex starts an app-server and returns once it is initialised.
-func startCodex(t testing.TB, l *jail.Launcher, s jail.Spec) (p *jail.Process, codexHome string) {
-	t.Helper()
+func startCodex(tb testing.TB, l *jail.Launcher, s jail.Spec) (p *jail.Process, codexHome string) {
+	tb.Helper()
 	s.Args = []string{"app-server"}
-	p, err := l.Start(t.Context(), s)
+	p, err := l.Start(tb.Context(), s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		_, _ = io.Copy(io.Discard, p.Stderr)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		p.Kill()
 		<-p.Done()
 		<-drained
 		_, _, _ = p.Stdin.Close(), p.Stdout.Close(), p.Stderr.Close()
 	})
 	if _, err := io.WriteString(p.Stdin, initialize); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	raw, err := bufio.NewReader(p.Stdout).ReadBytes('\n')
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var answer struct {
 		Result struct {
-			CodexHome string `json:"codexHome"`
+			CodexHome string `json:"codexHome"` //nolint:tagliatelle // Codex's name
 		} `json:"result"`
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
-		t.Fatalf("%v in %s", err, raw)
+		tb.Fatalf("%v in %s", err, raw)
 	}
 	return p, answer.Result.CodexHome
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Detect starts a tree for real and says whether the mode works here; an
-// *[Unavailable] says why not and what to do.
+// *[UnavailableError] says why not and what to do.
 func (l *Launcher) Detect(ctx context.Context) error {
 	if l.cfg.Mode != Namespace {
 		return nil
@@ -57,7 +57,7 @@ func (l *Launcher) Detect(ctx context.Context) error {
 
 // explain looks for the usual reasons why namespaces are refused.
 func explain(output string) error {
-	u := &Unavailable{
+	u := &UnavailableError{
 		Reason: "bubblewrap could not build the jail",
 		Fix:    "Run the worker where unprivileged user namespaces are allowed.",
 		Output: output,

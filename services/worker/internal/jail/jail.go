@@ -104,8 +104,8 @@ type ExitState struct {
 	Started bool
 }
 
-// Unavailable says why a mode cannot be had on this machine and what to do.
-type Unavailable struct {
+// UnavailableError says why a mode cannot be had on this machine and what to do.
+type UnavailableError struct {
 	Reason string
 	Fix    string
 	// Output is what bubblewrap printed, bounded.
@@ -113,7 +113,7 @@ type Unavailable struct {
 }
 
 // Error implements error.
-func (u *Unavailable) Error() string {
+func (u *UnavailableError) Error() string {
 	return "jail: namespaces are not available: " + u.Reason
 }
 

@@ -27,38 +27,28 @@ func daemons(mark string) string {
 func TestNothingSurvives(t *testing.T) {
 	t.Parallel()
 	l := launcher(t, jail.Config{})
+	stop := func(ctx context.Context, grace time.Duration) func(*jail.Process) error {
+		return func(p *jail.Process) error { return p.Stop(ctx, grace) }
+	}
+	kill := func(p *jail.Process) error { p.Kill(); return nil }
+	tell := func(p *jail.Process) error { _, err := p.Stdin.WriteString("go\n"); return err }
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	const stubborn = "trap '' TERM; while :; do wait; done"
 	for name, c := range map[string]struct {
 		script string
-		end    func(*testing.T, *jail.Process)
+		end    func(*jail.Process) error
 		code   int
 	}{
-		"kill": {"wait", func(_ *testing.T, p *jail.Process) { p.Kill() }, 137},
-		"stop on end of input": {"cat >/dev/null; exit 3", func(t *testing.T, p *jail.Process) {
-			if err := p.Stop(t.Context(), time.Minute); err != nil {
-				t.Error(err)
-			}
-		}, 3},
-		"stop on signal": {"trap 'exit 4' TERM; while :; do wait; done", func(t *testing.T, p *jail.Process) {
-			if err := p.Stop(t.Context(), 100*time.Millisecond); err != nil {
-				t.Error(err)
-			}
-		}, 4},
-		"stop by force": {"trap '' TERM; while :; do wait; done", func(t *testing.T, p *jail.Process) {
-			if err := p.Stop(t.Context(), 20*time.Millisecond); err != nil {
-				t.Error(err)
-			}
-		}, 137},
-		"stop without patience": {"trap '' TERM; while :; do wait; done", func(t *testing.T, p *jail.Process) {
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			if err := p.Stop(ctx, time.Minute); err != nil {
-				t.Error(err)
-			}
-		}, 137},
-		"exit":         {"read line; exit 5", func(_ *testing.T, p *jail.Process) { _, _ = p.Stdin.Write([]byte("go\n")) }, 5},
-		"crash":        {"read line; kill -SEGV $$", func(_ *testing.T, p *jail.Process) { _, _ = p.Stdin.Write([]byte("go\n")) }, 139},
-		"kill twice":   {"wait", func(_ *testing.T, p *jail.Process) { p.Kill(); p.Kill() }, 137},
-		"reaper alone": {"exec sleep 600", func(_ *testing.T, p *jail.Process) { p.Kill() }, 137},
+		"kill":                  {"wait", kill, 137},
+		"kill the only process": {"exec sleep 600", kill, 137},
+		"kill twice":            {"wait", func(p *jail.Process) error { p.Kill(); return kill(p) }, 137},
+		"stop on end of input":  {"cat >/dev/null; exit 3", stop(t.Context(), time.Minute), 3},
+		"stop on signal":        {"trap 'exit 4' TERM; while :; do wait; done", stop(t.Context(), 100*time.Millisecond), 4},
+		"stop by force":         {stubborn, stop(t.Context(), 20*time.Millisecond), 137},
+		"stop without patience": {stubborn, stop(over, time.Minute), 137},
+		"exit":                  {"read line; exit 5", tell, 5},
+		"crash":                 {"read line; kill -SEGV $$", tell, 139},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -70,7 +60,9 @@ func TestNothingSurvives(t *testing.T) {
 			if n := alive(t, mark); n != 2 {
 				t.Fatalf("%d processes before the end, want 2", n)
 			}
-			c.end(t, p)
+			if err := c.end(p); err != nil {
+				t.Error(err)
+			}
 			<-p.Done()
 			// No waiting here: Done promises that they are gone.
 			if n := alive(t, mark); n != 0 {
@@ -301,7 +293,7 @@ func TestStartFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		var u *jail.Unavailable
+		var u *jail.UnavailableError
 		if err := l.Detect(t.Context()); !errors.As(err, &u) || u.Fix == "" {
 			t.Errorf("error %v", err)
 		}

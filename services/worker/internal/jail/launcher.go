@@ -64,11 +64,16 @@ func (l *Launcher) Own(dir string) error {
 	if l.cfg.UID == os.Geteuid() {
 		return nil
 	}
-	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("jail: own: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(name, l.cfg.UID, l.cfg.GID)
+		return root.Lchown(name, l.cfg.UID, l.cfg.GID)
 	})
 	if err != nil {
 		return fmt.Errorf("jail: own %s: %w", dir, err)

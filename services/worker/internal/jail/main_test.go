@@ -64,47 +64,47 @@ func open(cfg jail.Config) (*jail.Launcher, error) {
 
 // launcher opens a launcher, or skips where the machine has no Codex CLI or no
 // namespaces.
-func launcher(t testing.TB, cfg jail.Config) *jail.Launcher {
-	t.Helper()
+func launcher(tb testing.TB, cfg jail.Config) *jail.Launcher {
+	tb.Helper()
 	if _, err := codexversion.Locate(""); err != nil {
-		t.Skipf("needs the pinned Codex CLI (make setup): %v", err)
+		tb.Skipf("needs the pinned Codex CLI (make setup): %v", err)
 	}
 	l, err := open(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(l.Close)
-	if err := l.Detect(t.Context()); err != nil {
-		t.Skipf("mode %v: %v", cfg.Mode, err)
+	tb.Cleanup(l.Close)
+	if err := l.Detect(tb.Context()); err != nil {
+		tb.Skipf("mode %v: %v", cfg.Mode, err)
 	}
 	return l
 }
 
 // dirs makes a home and a workspace owned by the launcher's user.
-func dirs(t testing.TB, l *jail.Launcher) jail.Spec {
-	t.Helper()
-	dir := t.TempDir()
+func dirs(tb testing.TB, l *jail.Launcher) jail.Spec {
+	tb.Helper()
+	dir := tb.TempDir()
 	s := jail.Spec{Home: filepath.Join(dir, "home"), Workspace: filepath.Join(dir, "work")}
 	for _, d := range []string{s.Home, s.Workspace} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := l.Own(d); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return s
 }
 
 // start runs a shell script as a tree and ends it with the test.
-func start(t testing.TB, l *jail.Launcher, s jail.Spec, script string) *jail.Process {
-	t.Helper()
+func start(tb testing.TB, l *jail.Launcher, s jail.Spec, script string) *jail.Process {
+	tb.Helper()
 	s.Binary, s.Args = "/bin/sh", []string{"-c", script}
-	p, err := l.Start(t.Context(), s)
+	p, err := l.Start(tb.Context(), s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		p.Kill()
 		<-p.Done()
 		_, _, _ = p.Stdin.Close(), p.Stdout.Close(), p.Stderr.Close()
@@ -113,9 +113,9 @@ func start(t testing.TB, l *jail.Launcher, s jail.Spec, script string) *jail.Pro
 }
 
 // run runs a shell script to its end and returns what it printed.
-func run(t testing.TB, l *jail.Launcher, s jail.Spec, script string) (stdout, stderr string, st jail.ExitState) {
-	t.Helper()
-	p := start(t, l, s, script)
+func run(tb testing.TB, l *jail.Launcher, s jail.Spec, script string) (stdout, stderr string, st jail.ExitState) {
+	tb.Helper()
+	p := start(tb, l, s, script)
 	out := make(chan string, 1)
 	go func() {
 		raw, _ := io.ReadAll(p.Stdout)
@@ -123,7 +123,7 @@ func run(t testing.TB, l *jail.Launcher, s jail.Spec, script string) (stdout, st
 	}()
 	raw, err := io.ReadAll(p.Stderr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	stdout = <-out
 	<-p.Done()
@@ -131,11 +131,11 @@ func run(t testing.TB, l *jail.Launcher, s jail.Spec, script string) (stdout, st
 }
 
 // line reads the next line of a tree's output.
-func line(t testing.TB, r *bufio.Reader) string {
-	t.Helper()
+func line(tb testing.TB, r *bufio.Reader) string {
+	tb.Helper()
 	s, err := r.ReadString('\n')
 	if err != nil {
-		t.Fatalf("read a line: %v (got %q)", err, s)
+		tb.Fatalf("read a line: %v (got %q)", err, s)
 	}
 	return strings.TrimSpace(s)
 }
@@ -148,11 +148,11 @@ var marks atomic.Int64
 func mark() string { return fmt.Sprintf("9%d.%d", os.Getpid(), marks.Add(1)) }
 
 // alive counts the host's living processes with the mark on their command line.
-func alive(t testing.TB, mark string) int {
-	t.Helper()
+func alive(tb testing.TB, mark string) int {
+	tb.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n := 0
 	for _, f := range files {
@@ -166,8 +166,8 @@ func alive(t testing.TB, mark string) int {
 
 // eventually waits until ok, checking often; the kernel tells a stranger
 // nothing about another's processes.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(20 * time.Second)
@@ -175,7 +175,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
+			tb.Fatalf("not within 20 s: %s", what)
 		}
 	}
 }

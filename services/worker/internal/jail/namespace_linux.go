@@ -99,7 +99,7 @@ func (n *namespaces) gone() {
 	}
 	_ = rc.Control(func(fd uintptr) {
 		for {
-			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) //nolint:gosec // G115: a descriptor
 			if !errors.Is(err, unix.EINTR) {
 				return
 			}
@@ -109,8 +109,8 @@ func (n *namespaces) gone() {
 
 // status are the documents bubblewrap writes about itself.
 type status struct {
-	ChildPID *int `json:"child-pid"`
-	ExitCode *int `json:"exit-code"`
+	ChildPID *int `json:"child-pid"` //nolint:tagliatelle // bubblewrap's name
+	ExitCode *int `json:"exit-code"` //nolint:tagliatelle // bubblewrap's name
 }
 
 func (l *Launcher) startNamespace(ctx context.Context, s Spec) (*Process, error) {

@@ -20,13 +20,13 @@ func groupAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true
 
 func (l *Launcher) prepare() error {
 	if l.cfg.Mode == Namespace {
-		return &Unavailable{Reason: unavailableHere, Fix: "Run the worker on Linux, or accept process groups."}
+		return &UnavailableError{Reason: unavailableHere, Fix: "Run the worker on Linux, or accept process groups."}
 	}
 	return nil
 }
 
 func (*Launcher) startNamespace(context.Context, Spec) (*Process, error) {
-	return nil, &Unavailable{Reason: unavailableHere}
+	return nil, &UnavailableError{Reason: unavailableHere}
 }
 
 // Detect starts a tree for real and says whether the mode works here.

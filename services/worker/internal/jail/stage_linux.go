@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ func openStage() string {
 	// A fixed name: the directory stays behind empty when the worker is killed,
 	// and one is enough for all workers, as each mounts over it privately.
 	dir := filepath.Join(os.TempDir(), ".codexgw-jail")
-	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) { //nolint:gosec // G301: other users pass through
 		return ""
 	}
 	var st unix.Stat_t
@@ -71,7 +72,7 @@ func (s *staged) bind(src string) (string, error) {
 		return src, nil
 	}
 	dst := filepath.Join(s.dir, strconv.Itoa(len(s.mounts)))
-	if err := os.MkdirAll(dst, 0o755); err != nil {
+	if err := os.MkdirAll(dst, 0o755); err != nil { //nolint:gosec // G301: the tree's user passes through
 		return "", fmt.Errorf("jail: stage: %w", err)
 	}
 	if err := unix.Mount(src, dst, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
@@ -84,8 +85,8 @@ func (s *staged) bind(src string) (string, error) {
 // clear unmounts what was bound; the tree has its own copy by then. It runs on
 // the launcher's thread, so no two starts use the stage at once.
 func (s *staged) clear() {
-	for i := len(s.mounts) - 1; i >= 0; i-- {
-		_ = unix.Unmount(s.mounts[i], unix.MNT_DETACH) // worst case it lasts until Close
+	for _, dir := range slices.Backward(s.mounts) {
+		_ = unix.Unmount(dir, unix.MNT_DETACH) // worst case it lasts until Close
 	}
 	s.mounts = nil
 }

@@ -84,10 +84,9 @@ func (p *Pool) Run(ctx context.Context) error {
 			select {
 			case <-p.wake:
 			case <-ctx.Done():
-				continue
 			}
-			if p.Ready() > 0 && !wait(ctx, p.cfg.RefillDelay) {
-				continue
+			if p.Ready() > 0 {
+				wait(ctx, p.cfg.RefillDelay)
 			}
 			continue
 		}
@@ -106,7 +105,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	return p.drain(context.WithoutCancel(ctx))
 }
 
-// short reports whether slots are missing, dropping dead ones.
+// short reports whether slots are missing.
 func (p *Pool) short() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,7 +163,7 @@ func (p *Pool) drain(ctx context.Context) error {
 	ready := p.ready
 	p.ready = nil
 	p.mu.Unlock()
-	var all []error
+	all := make([]error, 0, len(ready))
 	for _, s := range ready {
 		s.Kill() // it runs nothing worth a farewell
 		all = append(all, s.Close(ctx))
@@ -246,7 +245,7 @@ func (p *Pool) launch(ctx context.Context, s *Slot) error {
 		return fmt.Errorf("pool: start codex: %w", err)
 	}
 	s.proc, s.Paths = proc, proc.Paths
-	s.Codex = codex.NewClient(codex.Transport{In: proc.Stdin, Out: proc.Stdout, Err: proc.Stderr}, codex.Options{
+	s.Codex = codex.NewClient(codex.Transport{In: proc.Stdin, Out: proc.Stdout, Err: proc.Stderr}, codex.Options{ //nolint:contextcheck // the client outlives the start
 		Logger: p.Logger, OnNotification: s.notify,
 	})
 	info, err := s.Codex.Initialize(ctx, p.cfg.Version)
@@ -292,15 +291,13 @@ func (p *Pool) makeTemplate(ctx context.Context) (string, error) {
 	return template, remove(s.Dir)
 }
 
-// wait waits d or until ctx ends, and reports whether it waited.
-func wait(ctx context.Context, d time.Duration) bool {
+// wait waits d or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }
 

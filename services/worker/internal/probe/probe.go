@@ -124,7 +124,7 @@ func unchecked(why string, names ...string) []Result {
 
 func unavailable(err error) Result {
 	r := Result{Name: Jail, Detail: err.Error(), Fix: "Run the worker where user namespaces are allowed."}
-	if u, ok := errors.AsType[*jail.Unavailable](err); ok {
+	if u, ok := errors.AsType[*jail.UnavailableError](err); ok {
 		r.Fix = u.Fix
 		if u.Output != "" {
 			r.Detail += ": " + u.Output
@@ -136,7 +136,7 @@ func unavailable(err error) Result {
 // version compares what the program says with the pinned release.
 func version(ctx context.Context, binary string) Result {
 	r := Result{Name: CodexVersion, Fix: "Install the pinned release: npm install @openai/codex@" + codexversion.Pinned() + "."}
-	cmd := exec.CommandContext(ctx, binary, "--version") //nolint:gosec // G204: the operator's program
+	cmd := exec.CommandContext(ctx, binary, "--version")
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()

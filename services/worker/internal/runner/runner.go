@@ -136,7 +136,13 @@ func (u *run) settle(ctx, watchCtx context.Context, work result, err error) erro
 	case errors.Is(cause, ErrShutdown) && !work.turnOver:
 		return u.handBack(watchCtx)
 	}
+	if work.turnOver && err == nil {
+		cause = nil // it ended by itself; whoever wanted to stop it came too late
+	}
 	o := judge(cause, err)
+	if o.state != job.Completed {
+		u.kill() // its terminal event promises that nothing of it goes on
+	}
 	if err != nil {
 		u.log.WarnContext(ctx, "run ended", slog.String("state", string(o.state)), slog.Any("error", err))
 	}

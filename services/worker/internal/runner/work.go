@@ -69,6 +69,9 @@ func (u *run) work(ctx context.Context) (result, error) {
 		collecting, cancel = context.WithTimeout(context.WithoutCancel(ctx), collectTime)
 		defer cancel()
 	}
+	if err := u.quiet(collecting, slot, end); err != nil {
+		return out, err
+	}
 	if err := u.collect(collecting, slot, ws, thread, &out); err != nil {
 		return out, err
 	}
@@ -78,6 +81,10 @@ func (u *run) work(ctx context.Context) (result, error) {
 // collectTime bounds the collecting of what a stopped job leaves: its terminal
 // event must come within the grace and 5 s.
 const collectTime = 4 * time.Second
+
+// streamIdle is how long a model may be silent in the middle of a stream; the
+// broker's own limit is the same, and its waits come before the stream.
+const streamIdle = 5 * time.Minute
 
 // take gets a slot and gives it to the job.
 func (u *run) take(ctx context.Context) (*pool.Slot, error) {
@@ -111,7 +118,7 @@ func (u *run) openThread(ctx context.Context, slot *pool.Slot, spec *job.Spec, w
 		ModelBaseURL: slot.Session.BaseURL(), ModelToken: slot.Session.Token(),
 		// The broker retries what is worth it; Codex only re-opens a stream that
 		// broke in the middle, which nobody else can.
-		RequestRetries: 0, StreamRetries: 2,
+		RequestRetries: 0, StreamRetries: 2, StreamIdle: streamIdle,
 		Approval: codex.ApprovalPolicy(spec.ApprovalPolicy), Model: model,
 		Instructions: ws.instructions,
 	})
@@ -139,7 +146,8 @@ func commandEnv(slot *pool.Slot) map[string]string {
 
 // turnParams is the job's input.
 func turnParams(threadID string, spec *job.Spec) codex.TurnParams {
-	input := []codex.Input{codex.Text(spec.Prompt)}
+	input := make([]codex.Input, 0, 1+len(spec.Images))
+	input = append(input, codex.Text(spec.Prompt))
 	for _, uri := range spec.Images {
 		input = append(input, codex.ImageURL(uri))
 	}
@@ -170,6 +178,36 @@ func (u *run) await(ctx context.Context, slot *pool.Slot, turn *codex.Turn) (cod
 		return codex.Result{}, err
 	}
 	return end, nil
+}
+
+// quietTime is how long Codex may take to end its commands; measured 40 ms.
+const quietTime = 2 * time.Second
+
+// quiet makes sure that nothing writes in the workspace while it is collected.
+// A command dies with its sandbox, so only those that outlive their turn as
+// background terminals can; Codex ends them, and itself, when its stdin ends.
+func (u *run) quiet(ctx context.Context, slot *pool.Slot, end codex.Result) error {
+	if len(end.OpenCommands) == 0 && end.Status != codex.StatusLost {
+		return nil
+	}
+	if err := slot.Codex.Close(); err != nil {
+		u.log.DebugContext(ctx, "codex stdin", slog.Any("error", err))
+	}
+	timer := time.NewTimer(quietTime)
+	defer timer.Stop()
+	select {
+	case <-slot.Gone():
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	slot.Kill()
+	select {
+	case <-slot.Gone():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // turnError is the job error of a turn that did not complete.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -42,12 +43,12 @@ func (w *Workspace) Archive(ctx context.Context, dst io.Writer) error {
 func (w *Workspace) archive(ctx context.Context, dst io.Writer) (err error) {
 	root, err := os.OpenRoot(w.Dir)
 	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by Archive
+		return err
 	}
 	defer func() { _ = root.Close() }()
 	z, err := zstd.NewWriter(dst, zstd.WithEncoderConcurrency(1))
 	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by Archive
+		return err
 	}
 	t := tar.NewWriter(z)
 	room, files := w.policy.MaxBytes, w.policy.MaxFiles
@@ -75,7 +76,7 @@ func (w *Workspace) archive(ctx context.Context, dst io.Writer) (err error) {
 	})
 	if err != nil {
 		_ = z.Close() // frees it; the output is of no use
-		return err    //nolint:wrapcheck // wrapped once by Archive
+		return err
 	}
 	return errors.Join(t.Close(), z.Close())
 }
@@ -84,7 +85,7 @@ func (w *Workspace) archive(ctx context.Context, dst io.Writer) (err error) {
 func add(t *tar.Writer, root *os.Root, name string, d fs.DirEntry, room int64) (int64, error) {
 	info, err := d.Info()
 	if err != nil {
-		return 0, err //nolint:wrapcheck // wrapped once by Archive
+		return 0, err
 	}
 	h := &tar.Header{Name: name, ModTime: info.ModTime().Truncate(time.Second), Mode: int64(info.Mode().Perm())}
 	switch {
@@ -93,14 +94,14 @@ func add(t *tar.Writer, root *os.Root, name string, d fs.DirEntry, room int64) (
 	case info.Mode()&fs.ModeSymlink != 0:
 		h.Typeflag, h.Mode = tar.TypeSymlink, 0o777
 		if h.Linkname, err = root.Readlink(name); err != nil {
-			return 0, err //nolint:wrapcheck // wrapped once by Archive
+			return 0, err
 		}
 	case info.Mode().IsRegular():
 		return addFile(t, root, h, room)
 	default:
 		return 0, nil
 	}
-	return 0, t.WriteHeader(h) //nolint:wrapcheck // wrapped once by Archive
+	return 0, t.WriteHeader(h)
 }
 
 func addFile(t *tar.Writer, root *os.Root, h *tar.Header, room int64) (int64, error) {
@@ -114,16 +115,16 @@ func addFile(t *tar.Writer, root *os.Root, h *tar.Header, room int64) (int64, er
 	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
 	if err != nil {
-		return 0, err //nolint:wrapcheck // wrapped once by Archive
+		return 0, err
 	}
 	if h.Size = st.Size(); h.Size > room {
 		return 0, ErrArchiveTooLarge
 	}
 	if err := t.WriteHeader(h); err != nil {
-		return 0, err //nolint:wrapcheck // wrapped once by Archive
+		return 0, err
 	}
 	// Exactly the size in the header, even if the file grows meanwhile.
-	return io.CopyN(t, f, h.Size) //nolint:wrapcheck // wrapped once by Archive
+	return io.CopyN(t, f, h.Size)
 }
 
 // openRegular opens a regular file without following a link in its place and
@@ -131,7 +132,7 @@ func addFile(t *tar.Writer, root *os.Root, h *tar.Header, room int64) (int64, er
 func openRegular(root *os.Root, name string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the operation and the path
+		return nil, err
 	}
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
 		_ = f.Close()
@@ -147,7 +148,7 @@ func readRegular(root *os.Root, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, limit+1)) //nolint:wrapcheck // the caller needs only whether
+	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
 // Restore replaces everything in the directory but its .git with the content
@@ -167,12 +168,12 @@ func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
 	}
 	root, err := os.OpenRoot(w.Dir)
 	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by Restore
+		return err
 	}
 	defer func() { _ = root.Close() }()
 	z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by Restore
+		return err
 	}
 	defer z.Close()
 	x := extractor{root: root, room: w.policy.MaxBytes, made: map[string]bool{".": true}}
@@ -266,20 +267,19 @@ func (x *extractor) file(name string, h *tar.Header, content io.Reader) (err err
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if _, err := io.Copy(f, content); err != nil {
 		if isFull(err) {
-			return err //nolint:wrapcheck // wrapped once by Restore
+			return err
 		}
 		return fmt.Errorf("%w: %w", ErrArchiveInvalid, err)
 	}
 	if err := f.Chmod(fs.FileMode(h.Mode).Perm()); err != nil { //nolint:gosec // G115: Perm keeps nine bits
-		return err //nolint:wrapcheck // wrapped once by Restore
+		return err
 	}
 	return nil
 }
 
 // finish sets what had to wait, innermost directories first.
 func (x *extractor) finish() error {
-	for i := len(x.dirs) - 1; i >= 0; i-- {
-		h := x.dirs[i]
+	for _, h := range slices.Backward(x.dirs) {
 		name := filepath.FromSlash(strings.TrimSuffix(h.Name, "/"))
 		if err := x.root.Chmod(name, fs.FileMode(h.Mode).Perm()); err != nil { //nolint:gosec // G115: Perm keeps nine bits
 			return invalid(err)

@@ -65,7 +65,7 @@ func (w *Workspace) Diff(ctx context.Context) (*Diff, error) {
 func (w *Workspace) diff(ctx context.Context) (*Diff, error) {
 	root, err := os.OpenRoot(w.Dir)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // wrapped once by Diff
+		return nil, err
 	}
 	defer func() { _ = root.Close() }()
 	if w.Base == emptyCommit.id {
@@ -122,14 +122,14 @@ func (w *Workspace) diff(ctx context.Context) (*Diff, error) {
 func (w *Workspace) scratchIndex() (string, error) {
 	f, err := os.CreateTemp(w.state, "index-")
 	if err != nil {
-		return "", err //nolint:wrapcheck // wrapped once by Diff
+		return "", err
 	}
 	name := f.Name()
 	_ = f.Close()
 	base := filepath.Join(w.gitDir(), "index")
 	st, err := os.Stat(base)
 	if errors.Is(err, fs.ErrNotExist) { // an empty base has none, and git refuses an empty file
-		return name, os.Remove(name) //nolint:wrapcheck // wrapped once by Diff
+		return name, os.Remove(name)
 	}
 	if err == nil {
 		err = copyFile(base, name)
@@ -139,7 +139,7 @@ func (w *Workspace) scratchIndex() (string, error) {
 		// because its times cannot tell. A younger copy would hide that second.
 		err = os.Chtimes(name, st.ModTime(), st.ModTime())
 	}
-	return name, err //nolint:wrapcheck // wrapped once by Diff
+	return name, err
 }
 
 // snapshot stores every changed file as an object and returns the lines that

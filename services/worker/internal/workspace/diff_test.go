@@ -13,22 +13,22 @@ import (
 )
 
 // origin makes a repository with one commit and returns its file:// URL.
-func origin(t testing.TB) (dir, url string) {
-	t.Helper()
-	dir = t.TempDir()
-	git(t, dir, "init", "-q", "-b", "trunk")
-	write(t, dir, map[string]string{
+func origin(tb testing.TB) (dir, url string) {
+	tb.Helper()
+	dir = tb.TempDir()
+	git(tb, dir, "init", "-q", "-b", "trunk")
+	write(tb, dir, map[string]string{
 		"readme.md": "one\ntwo\nthree\n", "bin/run": "#!/bin/sh\n", "src/a.txt": "a\n", "src/b.txt": "b\n",
 		"data.bin": "\x00\x01\x02binary\xff", "crlf.txt": "x\r\ny\r\n",
 		".gitattributes": "*.txt text eol=crlf\n*.md diff=evil filter=evil\n* working-tree-encoding=UTF-16\n",
 		".gitignore":     "*.log\n",
 	})
-	shell(t, dir, "chmod +x bin/run; ln -s src/a.txt link")
-	git(t, dir, "-c", "core.attributesFile=/dev/null", "-c", "core.autocrlf=false", "add", "--renormalize", ".gitignore")
+	shell(tb, dir, "chmod +x bin/run; ln -s src/a.txt link")
+	git(tb, dir, "-c", "core.attributesFile=/dev/null", "-c", "core.autocrlf=false", "add", "--renormalize", ".gitignore")
 	// Attributes are committed, but must not touch the content here either.
-	write(t, filepath.Join(dir, ".git/info"), map[string]string{"attributes": plainAttributes})
-	git(t, dir, "add", "-A")
-	git(t, dir, "commit", "-q", "-m", "first")
+	write(tb, filepath.Join(dir, ".git/info"), map[string]string{"attributes": plainAttributes})
+	git(tb, dir, "add", "-A")
+	git(tb, dir, "commit", "-q", "-m", "first")
 	return dir, "file://" + dir
 }
 
@@ -140,7 +140,7 @@ func TestDiffExecutesNothingOfTheJob(t *testing.T) {
 	w := prepare(t, &Repo{URL: url}, local)
 	ran := filepath.Join(t.TempDir(), "ran")
 	evil := filepath.Join(t.TempDir(), "evil")
-	if err := os.WriteFile(evil, []byte("#!/bin/sh\necho \"$0 $*\" >>"+ran+"\n"), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(evil, []byte("#!/bin/sh\necho \"$0 $*\" >>"+ran+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, w.Dir, map[string]string{

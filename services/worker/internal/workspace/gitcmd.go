@@ -48,7 +48,7 @@ func (w *Workspace) git(ctx context.Context, c command) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, program, c.args...) //nolint:gosec // G204: arguments are vetted or follow "--"
+	cmd := exec.CommandContext(ctx, program, c.args...)
 	cmd.Dir = w.Dir
 	cmd.Env = append([]string{
 		"PATH=" + systemPath,
@@ -112,7 +112,7 @@ func GitVersion(ctx context.Context, p Policy) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, program, "--version") //nolint:gosec // G204: the operator's program
+	cmd := exec.CommandContext(ctx, program, "--version")
 	cmd.Env = []string{"PATH=" + systemPath, "LANG=C.UTF-8"}
 	cmd.WaitDelay = gitEnd
 	out, err := cmd.Output()

@@ -43,7 +43,7 @@ func newObject(kind, content string) object {
 func (o object) write(gitDir string) (err error) {
 	dir := filepath.Join(gitDir, "objects", o.id[:2])
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // G301: as git makes them
-		return err //nolint:wrapcheck // wrapped once by the caller
+		return err
 	}
 	name := filepath.Join(dir, o.id[2:])
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444) //nolint:gosec // G302, G304: as git makes them
@@ -51,7 +51,7 @@ func (o object) write(gitDir string) (err error) {
 		return nil
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by the caller
+		return err
 	}
 	_, err = f.Write(o.data)
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -72,7 +72,7 @@ const plainAttributes = "* -text -ident !eol !working-tree-encoding !filter !dif
 func writeGitDir(dir string) error {
 	for _, d := range []string{"objects/info", "objects/pack", "refs/heads", "refs/tags", "info"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil { //nolint:gosec // G301: as git makes them
-			return err //nolint:wrapcheck // wrapped once by Prepare
+			return err
 		}
 	}
 	return writeFiles(dir, map[string]string{
@@ -90,7 +90,7 @@ func writeHead(dir, branch, commit string) error {
 	}
 	ref := filepath.Join("refs", "heads", filepath.FromSlash(branch))
 	if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, ref)), 0o755); err != nil { //nolint:gosec // G301: as git makes them
-		return err //nolint:wrapcheck // wrapped once by Prepare
+		return err
 	}
 	return writeFiles(dir, map[string]string{
 		ref:    commit + "\n",
@@ -101,7 +101,7 @@ func writeHead(dir, branch, commit string) error {
 func writeFiles(dir string, files map[string]string) error {
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // G306: as git makes them
-			return err //nolint:wrapcheck // wrapped once by Prepare
+			return err
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ func TestPrepareWantsAnEmptyDirectory(t *testing.T) {
 }
 
 // history is an origin with two commits, a branch, and both kinds of tags.
-func history(t *testing.T) (url string, first, second string) {
+func history(t *testing.T) (url, first, second string) {
 	t.Helper()
 	dir, url := origin(t)
 	first = git(t, dir, "rev-parse", "HEAD")
@@ -377,6 +377,29 @@ func TestRemoveDeletesWhatTheJobClosed(t *testing.T) {
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("still there: %v", err)
+	}
+}
+
+func TestClearKeepsTheDirectory(t *testing.T) {
+	t.Parallel()
+	_, url := origin(t)
+	r := request(t, nil)
+	if _, err := Prepare(t.Context(), r, Policy{}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(r.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(Clear(r.Dir), Remove(r.State)); err != nil {
+		t.Fatal(err)
+	}
+	r.Repo = &Repo{URL: url}
+	if _, err := Prepare(t.Context(), r, local); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(r.Dir); err != nil || !os.SameFile(before, after) {
+		t.Errorf("another directory (%v)", err)
 	}
 }
 

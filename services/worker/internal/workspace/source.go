@@ -187,7 +187,7 @@ func isGit(name string) bool {
 
 // lookup is the system's resolver.
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host) //nolint:wrapcheck // wrapped by its caller
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // resolve returns the addresses of the source's host when the worker may reach
@@ -196,8 +196,8 @@ func (s source) resolve(ctx context.Context, p *Policy) ([]netip.Addr, error) {
 	if s.scheme == "file" {
 		return nil, nil
 	}
-	addrs, err := []netip.Addr(nil), error(nil)
-	if a, perr := netip.ParseAddr(s.host); perr == nil {
+	var addrs []netip.Addr
+	if a, err := netip.ParseAddr(s.host); err == nil {
 		addrs = []netip.Addr{a}
 	} else if addrs, err = p.Lookup(ctx, s.host); err != nil {
 		return nil, errs.Wrap(errs.RepoUnreachable, "The repository's host name cannot be resolved.", err)

@@ -20,7 +20,7 @@ func ownGroup(cmd *exec.Cmd) {
 func FreeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err //nolint:wrapcheck // the caller ignores or wraps it
+		return 0, err
 	}
 	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:gosec,unconvert // G115: types differ by system
 }

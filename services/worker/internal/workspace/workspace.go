@@ -192,7 +192,7 @@ func Clear(dir string) error {
 func empty(dir, keep string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err //nolint:wrapcheck // wrapped once by the caller
+		return err
 	}
 	for _, e := range entries {
 		if e.Name() == keep {
@@ -209,7 +209,7 @@ func empty(dir, keep string) error {
 // made unwritable.
 func Remove(dir string) error {
 	if err := os.RemoveAll(dir); err == nil || !errors.Is(err, fs.ErrPermission) {
-		return err //nolint:wrapcheck // names the path already
+		return err
 	}
 	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -217,5 +217,5 @@ func Remove(dir string) error {
 		}
 		return nil
 	})
-	return os.RemoveAll(dir) //nolint:wrapcheck // names the path already
+	return os.RemoveAll(dir)
 }

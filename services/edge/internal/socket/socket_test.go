@@ -1,0 +1,365 @@
+package socket_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/edge/internal/auth"
+	"codexgateway.dev/services/edge/internal/call"
+	"codexgateway.dev/services/edge/internal/edgetest"
+	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/socket"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pipes is a listener of in-memory connections: they hold nothing that is not
+// read, and in a bubble their time is the test's.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// bench is a WebSocket server in a bubble.
+type bench struct {
+	*edgetest.Env
+
+	t        *testing.T
+	srv      *socket.Server
+	draining chan struct{}
+	client   *http.Client
+}
+
+// open runs a server in memory; it is called inside a bubble.
+func open(t *testing.T, opt socket.Options) *bench {
+	t.Helper()
+	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	return openOn(t, opt, l, l.dial)
+}
+
+// openOn runs a server on a listener.
+func openOn(t *testing.T, opt socket.Options, l net.Listener, dial func(context.Context, string, string) (net.Conn, error)) *bench {
+	t.Helper()
+	env := edgetest.Open(t)
+	h := hub.New(env.Jobs.Log, env.Platform.Bus, env.Log, hub.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	hubDone := make(chan error, 1)
+	go func() { hubDone <- h.Run(ctx) }()
+	<-h.Ready()
+	b := &bench{Env: env, t: t, draining: make(chan struct{})}
+	b.srv = socket.New(&methods.Service{
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.draining,
+	}, env.Log, opt)
+	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant}, BaseURL: "http://gw"}
+	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.srv.Serve(w, r, info) })} //nolint:gosec // in memory
+	served := make(chan error, 1)
+	go func() { served <- httpServer.Serve(l) }()
+	b.client = &http.Client{Transport: &http.Transport{DialContext: dial}}
+	t.Cleanup(func() {
+		cancel()
+		if err := httpServer.Close(); err != nil {
+			t.Error(err)
+		}
+		<-served
+		if err := b.srv.Wait(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-hubDone; err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// dial opens a WebSocket.
+func (b *bench) dial() *websocket.Conn {
+	b.t.Helper()
+	ws, _, err := websocket.Dial(b.t.Context(), "http://gw/", &websocket.DialOptions{HTTPClient: b.client}) //nolint:bodyclose // nil after an upgrade
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ws.SetReadLimit(-1)
+	b.t.Cleanup(func() { _ = ws.CloseNow() })
+	return ws
+}
+
+// running is a running job whose log has queued and started.
+func (b *bench) running() (string, *job.Held) {
+	j := b.Submit(b.t, job.Submission{})
+	return j.ID, b.Claim(b.t, j.ID)
+}
+
+func write(t *testing.T, ws *websocket.Conn, frame string) {
+	t.Helper()
+	if err := ws.Write(t.Context(), websocket.MessageText, []byte(frame)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, ws *websocket.Conn) string {
+	t.Helper()
+	_, b, err := ws.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// subscribe subscribes and reads the answer.
+func subscribe(t *testing.T, ws *websocket.Conn, jobID string) {
+	t.Helper()
+	write(t, ws, `{"jsonrpc":"2.0","id":1,"method":"job.subscribe","params":{"job_id":"`+jobID+`","after":2}}`)
+	if got := read(t, ws); !strings.Contains(got, `"subscription_id"`) {
+		t.Fatalf("subscribe: %s", got)
+	}
+}
+
+// pass lets time go by.
+func pass(d time.Duration) { <-time.After(d) }
+
+// closeOf reads until the connection ends; -1: it was cut.
+func closeOf(ws *websocket.Conn) websocket.StatusCode {
+	for {
+		if _, _, err := ws.Read(context.Background()); err != nil {
+			return websocket.CloseStatus(err)
+		}
+	}
+}
+
+func TestSlowPeer(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		asleep time.Duration
+		want   websocket.StatusCode
+	}{
+		{"that reads in time goes on", 9 * time.Second, 0},
+		{"that reads late is told why", 12 * time.Second, 4308},
+		{"that reads too late is cut", time.Minute, -1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := open(t, socket.Options{})
+				jobID, h := b.running()
+				slow, fast := b.dial(), b.dial()
+				subscribe(t, slow, jobID)
+				subscribe(t, fast, jobID)
+				for range 3 {
+					edgetest.Say(t, h, "item/started", `{}`)
+				}
+				for range 3 {
+					read(t, fast) // others do not notice
+				}
+				synctest.Wait()
+				pass(tc.asleep)
+				if tc.want != 0 {
+					if got := closeOf(slow); got != tc.want {
+						t.Errorf("closed with %d, want %d", got, tc.want)
+					}
+					return
+				}
+				for range 3 {
+					read(t, slow)
+				}
+			})
+		})
+	}
+}
+
+// A large message has the time its size needs.
+func TestLargeMessageHasMoreTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, socket.Options{})
+		jobID, h := b.running()
+		ws := b.dial()
+		subscribe(t, ws, jobID)
+		edgetest.Say(t, h, "item/completed", `{"text":"`+strings.Repeat("x", 640<<10)+`"}`)
+		synctest.Wait()
+		pass(18 * time.Second)
+		if got := read(t, ws); len(got) < 640<<10 {
+			t.Errorf("%d bytes", len(got))
+		}
+	})
+}
+
+func TestSilentPeerIsCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, socket.Options{})
+		b.dial() // never reads: no pong
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		synctest.Wait()
+		if err := b.srv.Wait(ctx); err != nil {
+			t.Fatal("the connection is still open")
+		}
+		if took := time.Since(began); took < 25*time.Second || took > 35*time.Second {
+			t.Errorf("cut after %s, want a ping and no pong: 25 to 35 s", took)
+		}
+	})
+}
+
+// A peer that only reads answers pings and stays for as long as it likes.
+func TestIdlePeerStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, socket.Options{})
+		ws := b.dial()
+		ended := make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			_, _, err := ws.Read(ctx)
+			ended <- err
+		}()
+		pass(time.Hour)
+		select {
+		case err := <-ended:
+			t.Errorf("ended: %v", err)
+		default:
+		}
+		cancel()
+		<-ended
+	})
+}
+
+// While all its slots are taken the gateway does not read a peer, so it does
+// not see its pongs either. In memory nothing is buffered and the peer could
+// not even write them, so this one runs on a real connection.
+func TestBusyPeerIsNotCut(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := openOn(t, socket.Options{InFlight: 1, PingEvery: 50 * time.Millisecond, PongWait: 50 * time.Millisecond}, l,
+		func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
+		})
+	ws := b.dial()
+	for _, session := range []string{"a", "b"} {
+		write(t, ws, `{"jsonrpc":"2.0","id":"`+session+`","method":"conversation.prompt","params":{"prompt":"x","session_id":"`+session+`","wait":1}}`)
+	}
+	write(t, ws, `{"jsonrpc":"2.0","id":"ping","method":"system.ping"}`)
+	for _, id := range []string{`"a"`, `"b"`, `"ping"`} {
+		if got := read(t, ws); !strings.Contains(got, `"id":`+id) {
+			t.Errorf("got %s, want the answer to %s", got, id)
+		}
+	}
+}
+
+func TestDrainWaitsForRequestsButNotForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, socket.Options{})
+		jobID, h := b.running()
+		ws := b.dial()
+		subscribe(t, ws, jobID)
+		edgetest.Say(t, h, "item/started", `{}`)
+		close(b.draining)
+		synctest.Wait()
+		if got := closeOf(ws); got != 4301 {
+			t.Errorf("closed with %d, want 4301", got)
+		}
+		if err := b.srv.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		late, _, err := websocket.Dial(t.Context(), "http://gw/", &websocket.DialOptions{HTTPClient: b.client}) //nolint:bodyclose // nil after an upgrade
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := closeOf(late); got != 4301 {
+			t.Errorf("a late connection closed with %d, want 4301", got)
+		}
+	})
+}
+
+func TestPeerThatIgnoresTheCloseIsCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, socket.Options{})
+		b.dial() // does not read
+		began := time.Now()
+		close(b.draining)
+		synctest.Wait()
+		if err := b.srv.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+// The store goes away under a subscription: the peer is told to come back.
+func TestStoreLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, socket.Options{})
+		jobID, _ := b.running()
+		ws := b.dial()
+		subscribe(t, ws, jobID)
+		synctest.Wait()
+		if err := b.Platform.Docs.Close(); err != nil {
+			t.Fatal(err)
+		}
+		write(t, ws, `{"jsonrpc":"2.0","id":1,"method":"job.get","params":{"job_id":"`+jobID+`"}}`)
+		if got := read(t, ws); !strings.Contains(got, "-32001") {
+			t.Errorf("job.get: %s, want overloaded", got)
+		}
+		// An announcement without events makes the hub read the log.
+		ev, err := events.New(events.Head{ID: "evt", Source: "/test", Subject: jobID, Time: time.Now()},
+			&events.JobProgressed{JobID: jobID, FirstSeq: 3, LastSeq: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Platform.Bus.Publish(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+		if got := closeOf(ws); got != 4310 {
+			t.Errorf("closed with %d, want 4310", got)
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// endpoint is where a gateway is and the key to it.
+type endpoint struct {
+	URL string `json:"url"`
+	// KeyFile holds the key.
+	KeyFile string `json:"key_file"`
+	key     string
+}
+
+// readKey reads the key.
+func (e *endpoint) readKey() error {
+	raw, err := os.ReadFile(e.KeyFile)
+	e.key = strings.TrimSpace(string(raw))
+	return err
+}
+
+// gateway is a running gateway of some kind.
+type gateway struct {
+	*program
+	endpoint
+	// ready is how long the start took until the ready line.
+	ready time.Duration
+}
+
+// up starts codexgw up and waits for its ready line.
+func (b *bench) up(ctx context.Context, dir, addr string, env []string, args ...string) (*gateway, error) {
+	args = append([]string{"up", "--data", dir, "--addr", addr}, args...)
+	p, err := b.launch(append([]string{"CODEXGW_CODEX=" + b.codex.Dir, "CODEXGW_LOG_FORMAT=text"}, env...), b.gateway, args...)
+	if err != nil {
+		return nil, err
+	}
+	return greeted(ctx, p)
+}
+
+// greeted waits for a program's line `ready {"url","key_file"}`, and stops it
+// when there is none.
+func greeted(ctx context.Context, p *program) (*gateway, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit, fmt.Errorf("no ready line within %s", readyLimit))
+	defer cancel()
+	g := &gateway{program: p}
+	line, err := p.line(ctx)
+	g.ready = time.Since(p.begun)
+	if err == nil {
+		err = json.Unmarshal([]byte(strings.TrimPrefix(line, "ready ")), &g.endpoint)
+	}
+	if err == nil {
+		err = g.readKey()
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return g, nil
+}
+
+// freeAddr is a loopback address that was free a moment ago: whoever asks
+// whether a starting gateway serves must know where before it says so.
+func freeAddr(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return ln.Addr().String(), ln.Close()
+}

@@ -1,0 +1,108 @@
+package e2e_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"codexgateway.dev/services/worker/codexversion"
+)
+
+// world is what all tests have in common, made once by TestMain.
+type world struct {
+	// gateway and fakeCodex are the programs built of this tree.
+	gateway, fakeCodex string
+	// codex is the real Codex CLI.
+	codex codexversion.Package
+	// base is a directory below the user's cache directory for data directories.
+	base string
+	// running bounds the gateways that run at one time: each has a Codex process
+	// of its own, and a machine that is too busy shows timeouts, not defects.
+	running chan struct{}
+}
+
+// maxGateways is how many gateways run at one time.
+const maxGateways = 3
+
+var tests world
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	flag.Parse()
+	// The tests mostly wait for processes, so more of them than CPUs run at once;
+	// what bounds the load is maxGateways.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		return complain(err)
+	}
+	clean, err := prepare()
+	defer clean()
+	if err != nil {
+		return complain(err)
+	}
+	code := m.Run()
+	if err := stopShared(); err != nil {
+		return complain(err)
+	}
+	return code
+}
+
+func complain(err error) int {
+	fmt.Fprintln(os.Stderr, "e2e:", err)
+	return 1
+}
+
+// prepare finds Codex and builds the programs; clean is never nil.
+func prepare() (clean func(), err error) {
+	var dirs []string
+	clean = func() {
+		for _, dir := range dirs {
+			if err := os.RemoveAll(dir); err != nil {
+				fmt.Fprintln(os.Stderr, "e2e:", err)
+			}
+		}
+	}
+	tests.running = make(chan struct{}, maxGateways)
+	if tests.codex, err = codexversion.Locate(""); err != nil {
+		return clean, fmt.Errorf("%w: run `make setup`", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return clean, err
+	}
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return clean, err
+	}
+	if tests.base, err = os.MkdirTemp(cache, "codexgw-e2e-"); err != nil {
+		return clean, err
+	}
+	dirs = append(dirs, tests.base)
+	bin, err := os.MkdirTemp("", "codexgw-e2e-bin-")
+	if err != nil {
+		return clean, err
+	}
+	dirs = append(dirs, bin)
+	tests.gateway, tests.fakeCodex = filepath.Join(bin, "codexgw"), filepath.Join(bin, "fakecodex")
+	programs := map[string]string{
+		tests.gateway:   "codexgateway.dev/services/standalone/cmd/codexgw",
+		tests.fakeCodex: "codexgateway.dev/test/fakecodex",
+	}
+	if built := os.Getenv("CODEXGW_TEST_BINARY"); built != "" { // such as one built with -race
+		delete(programs, tests.gateway)
+		tests.gateway = built
+	}
+	for out, pkg := range programs {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		build := exec.CommandContext(ctx, "go", "build", "-tags", "nomsgpack", "-o", out, pkg)
+		if text, err := build.CombinedOutput(); err != nil {
+			return clean, fmt.Errorf("build %s: %w\n%s", pkg, err, text)
+		}
+	}
+	return clean, nil
+}

@@ -180,7 +180,9 @@ func (s *Store) placeSpec(ctx context.Context, j *Job, spec *Spec) error {
 	}
 	j.SpecBlob = BlobDir(j.Tenant, j.ID) + "spec.json"
 	if err := s.PutBlob(ctx, j.SpecBlob, raw); err != nil {
-		return fmt.Errorf("job: write spec: %w", err)
+		// Nothing is stored yet, and the same submit may succeed later: a full
+		// disk is the usual reason.
+		return errs.Wrap(errs.Overloaded, "The job cannot be stored now; nothing was stored.", fmt.Errorf("job: write spec: %w", err))
 	}
 	return nil
 }

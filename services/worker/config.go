@@ -29,7 +29,7 @@ type Config struct {
 	ModelKeySecret   string        `env:"CODEXGW_MODEL_KEY_SECRET,default=openai-api-key" doc:"Name of the secret that holds the model key."`
 	ModelRetries     int           `env:"CODEXGW_MODEL_ATTEMPTS,default=6" min:"1" max:"20" doc:"Requests the broker makes before it passes a failing model's answer on."`
 	ModelRetryWait   time.Duration `env:"CODEXGW_MODEL_RETRY_WAIT,default=2m" min:"1s" max:"1h" doc:"Longest sum of the broker's waits between those requests."`
-	AllowUnsandboxed bool          `env:"CODEXGW_ALLOW_UNSANDBOXED,default=false" doc:"Run jobs although the sandbox does not work. Only where the whole worker is one throw-away sandbox."`
+	AllowUnsandboxed bool          `env:"CODEXGW_ALLOW_UNSANDBOXED,default=false" doc:"Take jobs although a check of the sandbox failed; their commands may then fail or be less confined. Only where the whole worker is one throw-away sandbox."`
 
 	RepoAllowFile bool     `env:"CODEXGW_REPO_ALLOW_FILE,default=false" doc:"Allow file:// repositories."`
 	RepoMaxBytes  int64    `env:"CODEXGW_REPO_MAX_BYTES,default=2147483648" doc:"Largest repository a job may clone, in bytes."`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -43,6 +42,7 @@ type Service struct {
 	Deps
 
 	id       string
+	cli      codexversion.Package
 	launcher *jail.Launcher
 	broker   *broker.Broker
 	pool     *pool.Pool
@@ -58,25 +58,20 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err := errors.Join(cfg.Validate()...); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	s := &Service{cfg: cfg, Deps: d, id: id.New(id.Worker)}
-	if err := s.assemble(); err != nil {
-		s.close(context.Background())
-		return nil, err
+	cli, err := codexversion.Locate(cfg.Codex)
+	if err != nil {
+		return nil, errs.Wrap(errs.CodexMissing, "The Codex CLI is missing: run `make setup`, or name it with --codex or CODEXGW_CODEX.", err)
 	}
-	return s, nil
+	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli}, nil
 }
 
 // assemble builds the parts, lowest first.
-func (s *Service) assemble() error {
-	cli, err := codexversion.Locate(s.cfg.Codex)
-	if err != nil {
-		return errs.Wrap(errs.CodexMissing, "The Codex CLI is missing: run `make setup`, or name it with --codex or CODEXGW_CODEX.", err)
-	}
+func (s *Service) assemble(mode jail.Mode) error {
 	policy, err := s.policy()
 	if err != nil {
 		return err
 	}
-	s.launcher, err = jail.Open(jail.Config{Mode: mode(), Codex: cli.Dir, Hide: s.Hide})
+	s.launcher, err = jail.Open(jail.Config{Mode: mode, Codex: s.cli.Dir, Hide: s.Hide})
 	if err != nil {
 		return err
 	}
@@ -109,14 +104,6 @@ const (
 	startTimeout = 60 * time.Second
 )
 
-// mode is the strongest one this system has.
-func mode() jail.Mode {
-	if runtime.GOOS == "linux" {
-		return jail.Namespace
-	}
-	return jail.ProcessGroup
-}
-
 func (s *Service) policy() (workspace.Policy, error) {
 	allow, err := s.cfg.egress()
 	return workspace.Policy{AllowFile: s.cfg.RepoAllowFile, MaxBytes: s.cfg.RepoMaxBytes, AllowAddrs: allow}, err
@@ -126,7 +113,11 @@ func (s *Service) policy() (workspace.Policy, error) {
 // leaves no process behind.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.close(context.WithoutCancel(ctx))
-	if err := s.check(ctx); err != nil {
+	mode, err := s.check(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.assemble(mode); err != nil {
 		return err
 	}
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))

@@ -42,7 +42,7 @@ func codexgwWith(t *testing.T, env map[string]string, dir string, args ...string
 	ctx, cancel := context.WithTimeout(t.Context(), jobLimit)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, tests.gateway, args...) //nolint:gosec // the program under test
+	cmd := exec.CommandContext(ctx, tests.gateway, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &stdout, &stderr, dir, environment(env)
 	err := cmd.Run()
 	var exit *exec.ExitError

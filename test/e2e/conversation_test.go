@@ -13,7 +13,7 @@ import (
 )
 
 // model is a mock model of the test's own, to see what the gateway asks it.
-func model(t *testing.T, opt mockmodel.Options) *mockmodel.Running { //nolint:gocritic // copied once
+func model(t *testing.T, opt mockmodel.Options) *mockmodel.Running {
 	t.Helper()
 	m, err := mockmodel.Start(context.WithoutCancel(t.Context()), opt)
 	if err != nil {
@@ -38,17 +38,19 @@ func ownModel(m *mockmodel.Running) map[string]string {
 // threadOf is the id of the Codex thread a job ran in.
 func threadOf(t *testing.T, o *outcome) string {
 	t.Helper()
-	for _, raw := range o.codexParams("turn/started") {
-		var p struct {
-			ThreadID string `json:"threadId"`
-		}
-		if err := json.Unmarshal(raw, &p); err != nil {
-			t.Fatal(err)
-		}
-		return p.ThreadID
+	started := o.codexParams("turn/started")
+	if len(started) == 0 {
+		t.Fatalf("%s: no turn started", o.JobID)
 	}
-	t.Fatalf("%s: no turn started", o.JobID)
-	return ""
+	var p map[string]any
+	if err := json.Unmarshal(started[0], &p); err != nil {
+		t.Fatal(err)
+	}
+	id, _ := p["threadId"].(string)
+	if id == "" {
+		t.Fatalf("%s: a turn without a thread: %s", o.JobID, started[0])
+	}
+	return id
 }
 
 func TestAConversationGoesOnAcrossJobsAndRestarts(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -108,7 +109,7 @@ func newGateway(opt options) *gateway {
 // dataDir is an empty directory where a gateway may keep its data.
 func dataDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(tests.base, "data-")
+	dir, err := os.MkdirTemp(tests.base, "data-") //nolint:usetesting // not below the temporary directory, which a gateway refuses
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func (g *gateway) spawn() (stdout io.Reader, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g.cmd = exec.Command(tests.gateway, args...) //nolint:gosec // the program under test
+	g.cmd = exec.Command(tests.gateway, args...)
 	g.cmd.Stdout, g.cmd.Stderr = w, g.stderr
 	g.cmd.Dir = "/"
 	g.cmd.WaitDelay = 5 * time.Second
@@ -202,9 +203,7 @@ func environment(extra map[string]string) []string {
 		"PATH": os.Getenv("PATH"), "HOME": tests.base, "LANG": "C.UTF-8", "CODEXGW_LOG_FORMAT": "json",
 		"CODEXGW_WORKER_WARM": "1", "GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
 	}
-	for k, v := range extra {
-		env[k] = v
-	}
+	maps.Copy(env, extra)
 	var out []string
 	for k, v := range env {
 		out = append(out, k+"="+v)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ type outcome struct {
 }
 
 // submit submits a prompt and returns the job's id.
-func (g *gateway) submit(t *testing.T, params apiv1.PromptParams) string { //nolint:gocritic // read once
+func (g *gateway) submit(t *testing.T, params apiv1.PromptParams) string {
 	t.Helper()
 	p, err := g.Prompt(t.Context(), params)
 	if err != nil {
@@ -39,7 +40,7 @@ func (g *gateway) run(t *testing.T, prompt string) outcome {
 	return g.runWith(t, apiv1.PromptParams{Prompt: prompt})
 }
 
-func (g *gateway) runWith(t *testing.T, params apiv1.PromptParams) outcome { //nolint:gocritic // read once
+func (g *gateway) runWith(t *testing.T, params apiv1.PromptParams) outcome {
 	t.Helper()
 	return g.await(t, g.submit(t, params))
 }
@@ -160,31 +161,42 @@ func (g *gateway) artifact(t *testing.T, jobID, name string) string {
 	return b.String()
 }
 
-// get sends a GET with the key (or without) and returns the answer unread.
-func (g *gateway) get(t *testing.T, path string, header map[string]string) *http.Response {
+// reply is an HTTP answer, read.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get sends a GET.
+func (g *gateway) get(t *testing.T, path string, header map[string]string) reply {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+path, http.NoBody)
+	return g.send(t, http.MethodGet, path, "", header)
+}
+
+// send sends a request without the key, unless the header has it. Redirects are
+// answers.
+func (g *gateway) send(t *testing.T, method, path, body string, header map[string]string) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, g.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
-	return do(t, req)
-}
-
-// auth are the headers of a request with the key.
-func (g *gateway) auth() map[string]string { return map[string]string{"X-API-Key": g.key.Reveal()} }
-
-// do sends a request; the answer's body is closed with the test. Redirects are
-// answers.
-func do(t *testing.T, req *http.Request) *http.Response {
-	t.Helper()
 	c := http.Client{Timeout: 60 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(raw)}
 }
+
+// auth are the headers of a request with the key.
+func (g *gateway) auth() map[string]string { return map[string]string{"X-Api-Key": g.key.Reveal()} }

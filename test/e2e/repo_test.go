@@ -145,7 +145,7 @@ func TestRepositoriesOfThisMachineAreRefusedUnlessAllowed(t *testing.T) {
 	strict := start(t, options{})
 	_, err := strict.Prompt(t.Context(), apiv1.PromptParams{Prompt: "x", Repo: &apiv1.Repo{URL: "file://" + project(t)}})
 	wantCode(t, err, "invalid_params", "/repo/url")
-	for _, url := range []string{repo.URL, "https://localhost:" + port + "/x.git", "https://[::1]:" + port + "/x.git", "https://169.254.169.254/x.git"} {
+	for _, url := range []string{repo.URL, "https://localhost:" + port + "/x.git", "https://0.0.0.0:" + port + "/x.git", "https://169.254.169.254/x.git"} {
 		o := strict.runWith(t, apiv1.PromptParams{Prompt: "x", Repo: &apiv1.Repo{URL: url}})
 		o.wantStatus(t, apiv1.StatusFailed, "repo_refused")
 	}

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,18 +50,18 @@ func TestArtifactLinksNeedNoKeyAndCannotBeForged(t *testing.T) {
 	g := shared(t)
 	o := g.run(t, "mock: shell echo x > f.txt")
 	route := "/v1/jobs/" + o.JobID + "/artifacts/diff.patch"
-	if resp := g.get(t, route, nil); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") == "" {
-		t.Errorf("without a key: status %d", resp.StatusCode)
+	if r := g.get(t, route, nil); r.status != http.StatusUnauthorized || r.header.Get("WWW-Authenticate") == "" {
+		t.Errorf("without a key: status %d", r.status)
 	}
-	resp := g.get(t, route, g.auth())
-	if resp.StatusCode != http.StatusFound {
-		t.Fatalf("status %d, want 302", resp.StatusCode)
+	redirect := g.get(t, route, g.auth())
+	if redirect.status != http.StatusFound {
+		t.Fatalf("status %d, want 302", redirect.status)
 	}
 	list, err := g.Artifacts(t.Context(), o.JobID)
 	if err != nil || len(list) != 4 {
 		t.Fatalf("artifacts %+v, %v", list, err)
 	}
-	for _, link := range []string{resp.Header.Get("Location"), list[0].URL} {
+	for _, link := range []string{redirect.header.Get("Location"), list[0].URL} {
 		u, err := url.Parse(link)
 		if err != nil {
 			t.Fatal(err)
@@ -89,8 +88,8 @@ func TestArtifactLinksNeedNoKeyAndCannotBeForged(t *testing.T) {
 			}
 		}
 	}
-	if resp := g.get(t, "/v1/jobs/"+o.JobID+"/artifacts/none.txt", g.auth()); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("an unknown artifact: status %d, want 404", resp.StatusCode)
+	if r := g.get(t, "/v1/jobs/"+o.JobID+"/artifacts/none.txt", g.auth()); r.status != http.StatusNotFound {
+		t.Errorf("an unknown artifact: status %d, want 404", r.status)
 	}
 }
 
@@ -101,10 +100,6 @@ func fetch(t *testing.T, g *gateway, u *url.URL) (status int, body string) {
 	if u.RawQuery != "" {
 		path += "?" + u.RawQuery
 	}
-	resp := g.get(t, path, nil)
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(raw)
+	r := g.get(t, path, nil)
+	return r.status, r.body
 }

@@ -306,8 +306,8 @@ func TestFinishedStreamsTellBrowsersToStop(t *testing.T) {
 	o := g.run(t, "say hello")
 	header := g.auth()
 	header["Accept"], header["Last-Event-ID"] = "text/event-stream", strconv.FormatInt(o.LastSeq, 10)
-	if resp := g.get(t, "/v1/jobs/"+o.JobID+"/events", header); resp.StatusCode != http.StatusNoContent {
-		t.Errorf("status %d, want 204", resp.StatusCode)
+	if r := g.get(t, "/v1/jobs/"+o.JobID+"/events", header); r.status != http.StatusNoContent {
+		t.Errorf("status %d, want 204", r.status)
 	}
 }
 

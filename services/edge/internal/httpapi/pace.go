@@ -26,7 +26,10 @@ func (a *api) pace(c *gin.Context) {
 	c.Writer = w
 	w.arm() // for answers without a body
 	c.Next()
-	w.arm() // and for what the server still flushes
+	// What the handler wrote may still be in the server's buffer, and the server
+	// reads the rest of a body, which has its own deadline, before it flushes.
+	w.limit += a.opt.BodyGrace
+	w.arm()
 }
 
 // unwrap is the writer below gin's, whose Flush reports errors.

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,40 +24,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pipes is a listener of in-memory connections: they hold nothing that is not
-// read, and in a bubble their time is the test's.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // bench is a WebSocket server in a bubble.
 type bench struct {
 	*edgetest.Env
@@ -72,8 +37,8 @@ type bench struct {
 // open runs a server in memory; it is called inside a bubble.
 func open(t *testing.T, opt socket.Options) *bench {
 	t.Helper()
-	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-	return openOn(t, opt, l, l.dial)
+	l := edgetest.NewPipes()
+	return openOn(t, opt, l, l.Dial)
 }
 
 // openOn runs a server on a listener.

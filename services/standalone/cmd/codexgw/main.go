@@ -7,17 +7,16 @@ import (
 	"os"
 
 	"codexgateway.dev/services/standalone/internal/cli"
+	"codexgateway.dev/services/standalone/internal/doctor"
 )
 
 func main() {
-	// JAIL HOOK: worker.JailMain() belongs here, before anything else. A jail's
-	// first stage is this program started anew, and must not parse arguments.
-
 	os.Exit(cli.Main(context.Background(), cli.Process{
 		Args:      os.Args[1:],
 		Stdin:     os.Stdin,
 		Stdout:    os.Stdout,
 		Stderr:    os.Stderr,
 		LookupEnv: os.LookupEnv,
+		Checks:    doctor.Sandbox,
 	}))
 }

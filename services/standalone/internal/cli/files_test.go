@@ -150,8 +150,8 @@ func TestDoctorExitsOneWhenAnythingIsWrong(t *testing.T) {
 	if got := found["sandbox"]; got.OK || got.Fix != "Allow user namespaces." {
 		t.Errorf("the added check: %+v", got)
 	}
-	if got := found["model key"]; got.OK {
-		t.Errorf("no model key is set, but: %+v", got)
+	if got := found["model key"]; !got.OK || !strings.Contains(got.Detail, "--mock-model") {
+		t.Errorf("without a model key: %+v", got)
 	}
 	if r := s.run("doctor", "--addr", "127.0.0.1:0"); r.code != 1 || !strings.Contains(r.stdout, "→ Allow user namespaces.") {
 		t.Errorf("exit %d\n%s", r.code, r.stdout)

@@ -63,6 +63,20 @@ func (a *app) patch(ctx context.Context, c *client.Client, jobID string) ([]byte
 	return nil, nil
 }
 
+// mentionPatch tells of the patch of a job that ended, if there is anything in
+// it. It is a remark: without an answer there is none.
+func (a *app) mentionPatch(ctx context.Context, c *client.Client, jobID string) {
+	list, err := c.Artifacts(ctx, jobID)
+	if err != nil {
+		return
+	}
+	for i := range list {
+		if list[i].Name == patchName && list[i].Size > 0 {
+			a.note("see the changes with: codexgw diff %s, or take them over with: codexgw apply %s", jobID, jobID)
+		}
+	}
+}
+
 func (a *app) applyCommand() *cobra.Command {
 	var threeWay bool
 	cmd := &cobra.Command{

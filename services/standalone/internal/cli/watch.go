@@ -55,6 +55,9 @@ func (a *app) follow(ctx context.Context, c *client.Client, jobID string, after 
 		}
 		return err
 	}
+	if !asJSON {
+		a.mentionPatch(ctx, c, jobID)
+	}
 	if ended == "" { // its end was seen before
 		job, err := c.GetJob(ctx, jobID)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"codexgateway.dev/pkg/embedded"
 	"codexgateway.dev/pkg/schema"
+	"codexgateway.dev/services/standalone/internal/up"
 	"codexgateway.dev/services/worker/codexversion"
 )
 
@@ -155,6 +156,10 @@ func (e *Environment) store(ctx context.Context) (detail, fix string, err error)
 
 func (e *Environment) modelKey(ctx context.Context) (detail, fix string, err error) {
 	name, err := e.ModelKey(ctx)
+	if errors.Is(err, up.ErrNoModelKey) {
+		// Nothing is wrong with the machine: the mock model needs no key.
+		return "none: start with --mock-model, or set OPENAI_API_KEY", "", nil
+	}
 	if err != nil {
 		return "", "Set OPENAI_API_KEY, or write the key to " + filepath.Join(e.DataDir, "secrets", "openai-api-key") +
 			" (mode 0600), or start with --mock-model to try the gateway without a model.", err

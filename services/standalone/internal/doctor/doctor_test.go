@@ -135,8 +135,8 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 		"codex too old":  {"codex", func(t *testing.T, e *doctor.Environment) { t.Helper(); e.Codex = fakeCodex(t, "0.1.0") }},
 		"no directory":   {"data directory", func(_ *testing.T, e *doctor.Environment) { e.DataDir = "" }},
 		"a file instead": {"data directory", func(_ *testing.T, e *doctor.Environment) { e.DataDir = e.Codex }},
-		"no model key": {"model key", func(_ *testing.T, e *doctor.Environment) {
-			e.ModelKey = func(context.Context) (string, error) { return "", errors.New("none") }
+		"a model key that cannot be read": {"model key", func(_ *testing.T, e *doctor.Environment) {
+			e.ModelKey = func(context.Context) (string, error) { return "", errors.New("permission denied") }
 		}},
 		"port taken by another": {"port", func(_ *testing.T, e *doctor.Environment) { e.Addr = busy.Addr().String() }},
 	} {

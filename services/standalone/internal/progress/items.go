@@ -96,10 +96,11 @@ func (n *narrator) changed(it *item, c *change) {
 
 // path shows a path below the workspace as relative.
 func (n *narrator) path(p string) string {
-	if n.cwd != "" {
-		p = strings.TrimPrefix(p, strings.TrimSuffix(n.cwd, "/")+"/")
+	dir := n.cwd
+	if dir == "" {
+		dir = workspaceDir
 	}
-	return termsafe.Line(p)
+	return termsafe.Line(strings.TrimPrefix(p, strings.TrimSuffix(dir, "/")+"/"))
 }
 
 // say streams a piece of an agent message.

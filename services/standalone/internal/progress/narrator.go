@@ -13,13 +13,16 @@ import (
 	"codexgateway.dev/services/standalone/internal/termsafe"
 )
 
+// workspaceDir is where a job sees its workspace, unless Codex says otherwise.
+const workspaceDir = "/workspace"
+
 // narrator tells a screen what events mean.
 type narrator struct {
 	screen screen
 	now    func() time.Time
 
 	started time.Time // of the job, by the gateway's clock
-	cwd     string    // the workspace, to show paths below it
+	cwd     string    // the workspace, to show paths below it; empty: workspaceDir
 	usage   apiv1.Usage
 	// streamed is how much text of an open agent message was shown.
 	streamed map[string]*strings.Builder
@@ -152,7 +155,6 @@ type ended struct {
 	Content   string          `json:"content"`
 	Error     *apiv1.JobError `json:"error"`
 	Usage     apiv1.Usage     `json:"usage"`
-	Artifacts []string        `json:"artifacts"`
 }
 
 func (n *narrator) end(e *apiv1.Event, at time.Time) {
@@ -183,12 +185,6 @@ func (n *narrator) end(e *apiv1.Event, at time.Time) {
 		n.screen.line(span{bad, "  " + termsafe.Line(d.Error.Code)}, span{normal, ": " + termsafe.Line(d.Error.Message)})
 		if row := errs.Lookup(errs.Code(d.Error.Code)); string(row.Code) == d.Error.Code {
 			n.screen.line(span{dim, "  " + row.Help})
-		}
-	}
-	for _, name := range d.Artifacts {
-		if name == "diff.patch" {
-			id := termsafe.Line(e.JobID)
-			n.screen.line(span{dim, "  the changes: codexgw diff " + id + ", codexgw apply " + id})
 		}
 	}
 }

@@ -65,7 +65,7 @@ type Pool struct {
 
 // New cleans the directory of what an earlier process left and returns a pool.
 func New(cfg Config, d Deps) (*Pool, error) {
-	if err := remove(cfg.Dir); err != nil {
+	if err := workspace.Remove(cfg.Dir); err != nil {
 		return nil, err
 	}
 	// 0711: the jail's user passes through to its slot and can list nothing.
@@ -184,7 +184,7 @@ func (p *Pool) start(ctx context.Context) (*Slot, error) {
 		return nil, err
 	}
 	if err := p.launch(ctx, s); err != nil {
-		return nil, errors.Join(err, remove(s.Dir))
+		return nil, errors.Join(err, workspace.Remove(s.Dir))
 	}
 	session, err := p.Broker.Open()
 	if err != nil {
@@ -229,7 +229,7 @@ func (p *Pool) layOut(ctx context.Context, template string) (*Slot, error) {
 		return nil
 	}
 	if err := fill(); err != nil {
-		return nil, errors.Join(fmt.Errorf("pool: lay out slot: %w", err), remove(dir))
+		return nil, errors.Join(fmt.Errorf("pool: lay out slot: %w", err), workspace.Remove(dir))
 	}
 	return s, nil
 }
@@ -274,7 +274,7 @@ func (p *Pool) makeTemplate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if err := p.launch(ctx, s); err != nil {
-		return "", errors.Join(err, remove(s.Dir))
+		return "", errors.Join(err, workspace.Remove(s.Dir))
 	}
 	// Codex ends its databases cleanly on the end of stdin; only then may they
 	// be copied.
@@ -285,10 +285,10 @@ func (p *Pool) makeTemplate(ctx context.Context) (string, error) {
 	<-s.Codex.Done()
 	template := filepath.Join(p.cfg.Dir, "template")
 	if err := os.Rename(s.Home, template); err != nil {
-		return "", errors.Join(fmt.Errorf("pool: keep template: %w", err), remove(s.Dir))
+		return "", errors.Join(fmt.Errorf("pool: keep template: %w", err), workspace.Remove(s.Dir))
 	}
 	p.template = template
-	return template, remove(s.Dir)
+	return template, workspace.Remove(s.Dir)
 }
 
 // wait waits d or until ctx ends.

@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -101,25 +100,5 @@ func (s *Slot) Close(ctx context.Context) error {
 	for _, f := range []*os.File{s.proc.Stdin, s.proc.Stdout, s.proc.Stderr} {
 		_ = f.Close() // closed before, some of them
 	}
-	return errors.Join(err, remove(s.Dir))
-}
-
-// remove deletes a directory whose content a job may have made unwritable.
-func remove(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil {
-		return nil
-	}
-	// A job may chmod its directories to 0; an unprivileged worker must open
-	// them again before it can look inside.
-	_ = filepath.WalkDir(dir, func(name string, d os.DirEntry, _ error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(name, 0o700) //nolint:gosec // G302: a directory needs its x bits
-		}
-		return nil
-	})
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("pool: remove slot: %w", err)
-	}
-	return nil
+	return errors.Join(err, workspace.Remove(s.Dir))
 }

@@ -75,8 +75,8 @@ func (u *run) fill(ctx context.Context, slot *pool.Slot, spec *job.Spec) (*space
 
 // clone replaces the slot's empty workspace by a checkout.
 func (u *run) clone(ctx context.Context, slot *pool.Slot, repo workspace.Repo) (*space, error) {
-	if err := clearDirs(slot.Workspace, slot.State); err != nil {
-		return nil, err
+	if err := errors.Join(workspace.Clear(slot.Workspace), workspace.Remove(slot.State)); err != nil {
+		return nil, fmt.Errorf("runner: clear workspace: %w", err)
 	}
 	ws, err := workspace.Prepare(ctx, workspace.Request{Dir: slot.Workspace, State: slot.State, Repo: &repo}, u.cfg.Policy)
 	if err != nil {
@@ -97,22 +97,6 @@ func (u *run) layOver(ctx context.Context, slot *pool.Slot, s *space) error {
 		return err
 	}
 	return u.Pool.Launcher.Own(slot.Workspace)
-}
-
-// clearDirs empties directories that may be mounted already, so they stay.
-func clearDirs(dirs ...string) error {
-	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return fmt.Errorf("runner: clear workspace: %w", err)
-		}
-		for _, e := range entries {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return fmt.Errorf("runner: clear workspace: %w", err)
-			}
-		}
-	}
-	return nil
 }
 
 // readInstructions returns the text of AGENTS.md in the directory of work, else

@@ -65,6 +65,7 @@ func shell(tb testing.TB, dir, script string) {
 func request(tb testing.TB, repo *Repo) Request {
 	tb.Helper()
 	dir := tb.TempDir()
+	tb.Cleanup(func() { _ = Remove(dir) }) // t.TempDir cannot delete closed directories
 	r := Request{Dir: filepath.Join(dir, "work"), State: filepath.Join(dir, "state"), Repo: repo}
 	if err := os.Mkdir(r.Dir, 0o755); err != nil {
 		tb.Fatal(err)

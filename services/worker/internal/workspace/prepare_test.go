@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -242,7 +244,7 @@ func server(t *testing.T, root string, wrap func(http.Handler) http.Handler) (ba
 	t.Helper()
 	exec := git(t, root, "--exec-path")
 	var h http.Handler = &cgi.Handler{
-		Path: filepath.Join(exec, "git-http-backend"), Dir: root,
+		Path: filepath.Join(exec, "git-http-backend"), Dir: root, Stderr: io.Discard,
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
 	}
 	if wrap != nil {
@@ -250,6 +252,7 @@ func server(t *testing.T, root string, wrap func(http.Handler) http.Handler) (ba
 	}
 	srv := httptest.NewUnstartedServer(h)
 	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are wanted
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")

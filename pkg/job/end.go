@@ -53,7 +53,9 @@ func (s *Store) applyResult(ctx context.Context, j *Job, r *Result) error {
 	if r.Model != "" {
 		j.Model = r.Model
 	}
-	if len(j.Content)+len(j.Structured) > inlineTextBytes {
+	// What counts is the encoded size: a control character is six bytes of JSON,
+	// and a document that is too large would keep the job from ending.
+	if len(mustJSON(j.Content))+len(j.Structured) > inlineTextBytes {
 		j.ContentBlob = BlobDir(j.Tenant, j.ID) + fmt.Sprintf("a%d/content.txt", j.Attempt)
 		if err := s.PutBlob(ctx, j.ContentBlob, []byte(j.Content)); err != nil {
 			return fmt.Errorf("job: write content: %w", err)

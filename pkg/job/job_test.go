@@ -534,7 +534,7 @@ func TestNudgesSpaceOut(t *testing.T) {
 func TestALongPromptAndAnswerLiveInBlobs(t *testing.T) {
 	t.Parallel()
 	e := jobtest.New(t)
-	prompt := strings.Repeat("длинно ", 100_000)
+	prompt := strings.Repeat("длинно\x01\x02", 100_000) // grows sixfold in JSON
 	j := e.Submit(t, prompt)
 	h := e.Claim(t, j.ID, "w")
 	claimed := h.Job()

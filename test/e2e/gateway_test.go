@@ -277,6 +277,11 @@ func (g *gateway) kill(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wait(t)
+	t.Cleanup(func() {
+		if left := alive(below); len(left) > 0 {
+			t.Errorf("processes outlive a killed gateway: %v", left)
+		}
+	})
 	eventually(t, 10*time.Second, "the processes of a killed gateway end", func() bool { return len(alive(below)) == 0 })
 }
 

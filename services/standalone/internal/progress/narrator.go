@@ -152,9 +152,9 @@ func (n *narrator) codexError(p *errorParams) {
 
 // ended is the data of a terminal event.
 type ended struct {
-	Content   string          `json:"content"`
-	Error     *apiv1.JobError `json:"error"`
-	Usage     apiv1.Usage     `json:"usage"`
+	Content string          `json:"content"`
+	Error   *apiv1.JobError `json:"error"`
+	Usage   apiv1.Usage     `json:"usage"`
 }
 
 func (n *narrator) end(e *apiv1.Event, at time.Time) {

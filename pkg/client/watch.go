@@ -53,11 +53,14 @@ func (c *Client) Watch(ctx context.Context, jobID string, after int64, fn func(a
 			return w.last, fmt.Errorf("client: watch %s: %w", jobID, context.Cause(ctx))
 		}
 		neverThere := !w.connected && errors.Is(again.cause, ErrUnreachable)
-		if neverThere || time.Since(w.lostAt) > c.opt.GiveUpAfter {
+		// A connection that delivered is a new loss: it gets a try, however long
+		// this process was kept from running meanwhile.
+		fresh := w.last > seen
+		if neverThere || !fresh && time.Since(w.lostAt) > c.opt.GiveUpAfter {
 			return w.last, again.cause
 		}
-		if w.last > seen {
-			attempt = 1 // it worked for a while: this is a new loss, not the old one
+		if fresh {
+			attempt = 1
 		}
 		wait := max(c.opt.Backoff(attempt), again.after)
 		c.opt.Logger.InfoContext(ctx, "watch reconnects",

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -35,7 +36,7 @@ const adminKey = "cgw_test_admin_0123456789"
 type gateway struct {
 	*edgetest.Env
 
-	t      *testing.T
+	t      testing.TB
 	url    string
 	http   *http.Client
 	health *chassis.Health
@@ -43,9 +44,9 @@ type gateway struct {
 }
 
 // start runs an edge; it stops with the test or by stop.
-func start(t *testing.T, change ...func(*edge.Config)) *gateway {
-	t.Helper()
-	env := edgetest.Open(t)
+func start(tb testing.TB, change ...func(*edge.Config)) *gateway {
+	tb.Helper()
+	env := edgetest.Open(tb)
 	cfg := edge.Config{
 		Listen: chassis.ListenConfig{Addr: "127.0.0.1:0"}, AdminKey: secret.NewValue(adminKey),
 		DrainTimeout: 5 * time.Second,
@@ -59,7 +60,7 @@ func start(t *testing.T, change ...func(*edge.Config)) *gateway {
 		Health: health, Logger: env.Log, Now: time.Now, Version: "1.2.3",
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -67,11 +68,11 @@ func start(t *testing.T, change ...func(*edge.Config)) *gateway {
 	select {
 	case <-svc.Ready():
 	case err := <-done:
-		t.Fatalf("Run: %v", err)
+		tb.Fatalf("Run: %v", err)
 	}
 	transport := &http.Transport{}
 	g := &gateway{
-		Env: env, t: t, url: "http://" + svc.Addr().String(), health: health,
+		Env: env, t: tb, url: "http://" + svc.Addr().String(), health: health,
 		http: &http.Client{
 			Transport: transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -87,16 +88,35 @@ func start(t *testing.T, change ...func(*edge.Config)) *gateway {
 		stopped = true
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			tb.Errorf("Run: %v", err)
 		}
 		transport.CloseIdleConnections()
 	}
-	t.Cleanup(g.stop)
+	tb.Cleanup(g.stop)
 	return g
 }
 
-// request sends one request with the admin key; header values replace.
-func (g *gateway) request(method, path string, header map[string]string, body string) *http.Response {
+// reply is a whole HTTP answer.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// request sends one request with the admin key and reads the answer; header
+// values replace, empty ones remove.
+func (g *gateway) request(method, path string, header map[string]string, body string) reply {
+	g.t.Helper()
+	r, b := g.stream(method, path, header, body)
+	var err error
+	if r.body, err = io.ReadAll(b); err != nil {
+		g.t.Fatal(err)
+	}
+	return r
+}
+
+// stream is request for an answer that is read bit by bit.
+func (g *gateway) stream(method, path string, header map[string]string, body string) (reply, *bufio.Reader) {
 	g.t.Helper()
 	var r io.Reader = http.NoBody
 	if body != "" {
@@ -122,16 +142,7 @@ func (g *gateway) request(method, path string, header map[string]string, body st
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
-}
-
-func (g *gateway) read(resp *http.Response) []byte {
-	g.t.Helper()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return b
+	return reply{status: resp.StatusCode, header: resp.Header}, bufio.NewReader(resp.Body)
 }
 
 // answer is a JSON-RPC answer.
@@ -154,8 +165,7 @@ func (g *gateway) rpc(method string, params any) answer {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	resp := g.request(http.MethodPost, "/jsonrpc", nil, string(body))
-	return decode[answer](g.t, g.read(resp))
+	return decode[answer](g.t, g.request(http.MethodPost, "/jsonrpc", nil, string(body)).body)
 }
 
 // call calls a method and decodes its result.
@@ -168,18 +178,18 @@ func call[R any](g *gateway, method string, params any) R {
 	return decode[R](g.t, a.Result)
 }
 
-func decode[T any](t *testing.T, raw []byte) T {
-	t.Helper()
+func decode[T any](tb testing.TB, raw []byte) T {
+	tb.Helper()
 	var v T
 	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatalf("decode %s: %v", raw, err)
+		tb.Fatalf("decode %s: %v", raw, err)
 	}
 	return v
 }
 
 // socket is a WebSocket client.
 type socket struct {
-	t  *testing.T
+	t  testing.TB
 	ws *websocket.Conn
 }
 
@@ -272,11 +282,11 @@ var volatile = []struct {
 }
 
 // golden compares JSON with a file, ids and times aside.
-func golden(t *testing.T, name string, raw []byte) {
-	t.Helper()
+func golden(tb testing.TB, name string, raw []byte) {
+	tb.Helper()
 	var pretty bytes.Buffer
 	if err := json.Indent(&pretty, raw, "", "  "); err != nil {
-		t.Fatalf("%s: %v", raw, err)
+		tb.Fatalf("%s: %v", raw, err)
 	}
 	got := pretty.String() + "\n"
 	for _, v := range volatile {
@@ -285,18 +295,18 @@ func golden(t *testing.T, name string, raw []byte) {
 	file := filepath.Join("testdata", name+".golden.json")
 	if *update {
 		if err := os.MkdirAll("testdata", 0o750); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return
 	}
 	want, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
+		tb.Errorf("%s (-want +got):\n%s", file, diff)
 	}
 }

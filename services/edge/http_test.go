@@ -71,9 +71,9 @@ func TestRefusals(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			resp := g.request(tc.method, tc.path, tc.header, tc.body)
-			body := g.read(resp)
-			if resp.StatusCode != tc.status {
-				t.Fatalf("status %d, want %d: %s", resp.StatusCode, tc.status, body)
+			body := resp.body
+			if resp.status != tc.status {
+				t.Fatalf("status %d, want %d: %s", resp.status, tc.status, body)
 			}
 			if tc.rpc != 0 {
 				a := decode[answer](t, body)
@@ -82,7 +82,7 @@ func TestRefusals(t *testing.T) {
 				}
 			} else {
 				p := decode[map[string]any](t, body)
-				if ct := resp.Header.Get("Content-Type"); ct != "application/problem+json" {
+				if ct := resp.header.Get("Content-Type"); ct != "application/problem+json" {
 					t.Errorf("Content-Type %q", ct)
 				}
 				if p["code"] != tc.code || p["status"] != float64(tc.status) {
@@ -90,11 +90,11 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 			for k, v := range tc.want {
-				if got := resp.Header.Get(k); got != v {
+				if got := resp.header.Get(k); got != v {
 					t.Errorf("%s: %q, want %q", k, got, v)
 				}
 			}
-			if resp.Header.Get("X-Request-Id") == "" {
+			if resp.header.Get("X-Request-Id") == "" {
 				t.Error("no request id")
 			}
 		})
@@ -129,9 +129,9 @@ func TestRPCFrames(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			resp := g.request(http.MethodPost, "/jsonrpc", nil, tc.body)
-			body := g.read(resp)
-			if resp.StatusCode != tc.status {
-				t.Fatalf("status %d, want %d: %s", resp.StatusCode, tc.status, body)
+			body := resp.body
+			if resp.status != tc.status {
+				t.Fatalf("status %d, want %d: %s", resp.status, tc.status, body)
 			}
 			switch {
 			case tc.status == http.StatusNoContent:
@@ -164,14 +164,14 @@ func TestRequestID(t *testing.T) {
 	t.Parallel()
 	g := start(t)
 	resp := g.request(http.MethodPost, "/jsonrpc", map[string]string{"X-Request-Id": "mine-1"}, `{"jsonrpc":"2.0","id":1,"method":"x"}`)
-	if got := resp.Header.Get("X-Request-Id"); got != "mine-1" {
+	if got := resp.header.Get("X-Request-Id"); got != "mine-1" {
 		t.Errorf("%q, want the client's", got)
 	}
-	if a := decode[answer](t, g.read(resp)); a.Error.Data["request_id"] != "mine-1" {
+	if a := decode[answer](t, resp.body); a.Error.Data["request_id"] != "mine-1" {
 		t.Errorf("data %v", a.Error.Data)
 	}
 	resp = g.request(http.MethodGet, "/health", map[string]string{"X-Request-Id": "no spaces\tplease"}, "")
-	if got := resp.Header.Get("X-Request-Id"); !strings.HasPrefix(got, "req_") {
+	if got := resp.header.Get("X-Request-Id"); !strings.HasPrefix(got, "req_") {
 		t.Errorf("%q, want one of the gateway's", got)
 	}
 }
@@ -180,18 +180,18 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	g := start(t)
 	resp := g.request(http.MethodGet, "/health", map[string]string{"X-API-Key": ""}, "")
-	if body := strings.TrimSpace(string(g.read(resp))); resp.StatusCode != http.StatusOK || body != `{"status":"healthy"}` {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	if body := strings.TrimSpace(string(resp.body)); resp.status != http.StatusOK || body != `{"status":"healthy"}` {
+		t.Errorf("%d %s", resp.status, body)
 	}
-	if resp := g.request(http.MethodGet, "/ready", map[string]string{"X-API-Key": ""}, ""); resp.StatusCode != http.StatusOK {
-		t.Errorf("ready: %d %s", resp.StatusCode, g.read(resp))
+	if resp := g.request(http.MethodGet, "/ready", map[string]string{"X-API-Key": ""}, ""); resp.status != http.StatusOK {
+		t.Errorf("ready: %d %s", resp.status, resp.body)
 	}
-	if resp := g.request(http.MethodHead, "/health", nil, ""); resp.StatusCode != http.StatusOK {
-		t.Errorf("HEAD: %d", resp.StatusCode)
+	if resp := g.request(http.MethodHead, "/health", nil, ""); resp.status != http.StatusOK {
+		t.Errorf("HEAD: %d", resp.status)
 	}
 	g.health.SetDraining()
-	if resp := g.request(http.MethodGet, "/ready", nil, ""); resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("draining: %d", resp.StatusCode)
+	if resp := g.request(http.MethodGet, "/ready", nil, ""); resp.status != http.StatusServiceUnavailable {
+		t.Errorf("draining: %d", resp.status)
 	}
 }
 
@@ -203,10 +203,10 @@ func TestLongPoll(t *testing.T) {
 	page := func(query string) apiv1.EventPage {
 		t.Helper()
 		resp := g.request(http.MethodGet, events+query, nil, "")
-		if ct := resp.Header.Get("Content-Type"); ct != "application/json" {
+		if ct := resp.header.Get("Content-Type"); ct != "application/json" {
 			t.Errorf("Content-Type %q", ct)
 		}
-		return decode[apiv1.EventPage](t, g.read(resp))
+		return decode[apiv1.EventPage](t, resp.body)
 	}
 	if p := page(""); len(p.Events) != 1 || p.Next != 1 || p.Done {
 		t.Errorf("first page %+v", p)
@@ -227,19 +227,19 @@ func TestLongPoll(t *testing.T) {
 	if p := page("?after=3&wait=30"); len(p.Events) != 0 || !p.Done || p.Next != 3 {
 		t.Errorf("page after the end %+v", p)
 	}
-	golden(t, "long_poll", g.read(g.request(http.MethodGet, events, nil, "")))
+	golden(t, "long_poll", g.request(http.MethodGet, events, nil, "").body)
 }
 
 func TestNDJSON(t *testing.T) {
 	t.Parallel()
 	g := start(t)
 	j := g.Submit(t, job.Submission{})
-	resp := g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1", map[string]string{"Accept": "application/x-ndjson"}, "")
-	if ct := resp.Header.Get("Content-Type"); ct != "application/x-ndjson" {
+	resp, body := g.stream(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1", map[string]string{"Accept": "application/x-ndjson"}, "")
+	if ct := resp.header.Get("Content-Type"); ct != "application/x-ndjson" {
 		t.Errorf("Content-Type %q", ct)
 	}
 	h := g.Claim(t, j.ID)
-	lines := bufio.NewScanner(resp.Body)
+	lines := bufio.NewScanner(body)
 	next := func() event {
 		if !lines.Scan() {
 			t.Fatalf("the stream ended: %v", lines.Err())
@@ -292,11 +292,10 @@ func TestSSE(t *testing.T) {
 		}
 		return h
 	}
-	resp := g.request(http.MethodGet, events, accept(), "")
-	if ct := resp.Header.Get("Content-Type"); ct != "text/event-stream" {
+	resp, stream := g.stream(http.MethodGet, events, accept(), "")
+	if ct := resp.header.Get("Content-Type"); ct != "text/event-stream" {
 		t.Errorf("Content-Type %q", ct)
 	}
-	stream := bufio.NewReader(resp.Body)
 	if b := sse(t, stream); b["id"] != "1" || decode[event](t, []byte(b["data"])).Type != "job.queued" {
 		t.Errorf("%v", b)
 	}
@@ -312,12 +311,12 @@ func TestSSE(t *testing.T) {
 		t.Errorf("after the end: %v, want EOF", err)
 	}
 	// A browser that comes back: the header is newer than the URL.
-	resp = g.request(http.MethodGet, events+"?after=0", accept("2"), "")
-	if b := sse(t, bufio.NewReader(resp.Body)); b["id"] != "3" {
+	_, stream = g.stream(http.MethodGet, events+"?after=0", accept("2"), "")
+	if b := sse(t, stream); b["id"] != "3" {
 		t.Errorf("%v", b)
 	}
-	if resp = g.request(http.MethodGet, events, accept("3"), ""); resp.StatusCode != http.StatusNoContent {
-		t.Errorf("all seen: %d, want 204", resp.StatusCode)
+	if resp := g.request(http.MethodGet, events, accept("3"), ""); resp.status != http.StatusNoContent {
+		t.Errorf("all seen: %d, want 204", resp.status)
 	}
 }
 
@@ -335,7 +334,7 @@ func TestAccept(t *testing.T) {
 		"application/json;q=0.1, text/event-stream": "text/event-stream",
 	} {
 		resp := g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events", map[string]string{"Accept": accept}, "")
-		if got := resp.Header.Get("Content-Type"); got != want {
+		if got := resp.header.Get("Content-Type"); got != want {
 			t.Errorf("Accept %q: %q, want %q", accept, got, want)
 		}
 	}
@@ -355,13 +354,13 @@ func TestArtifact(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp := g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/artifacts/diff.patch", nil, "")
-	location := resp.Header.Get("Location")
-	if resp.StatusCode != http.StatusFound || !strings.HasPrefix(location, g.url+"/blobs?") {
-		t.Fatalf("%d to %q", resp.StatusCode, location)
+	location := resp.header.Get("Location")
+	if resp.status != http.StatusFound || !strings.HasPrefix(location, g.url+"/blobs?") {
+		t.Fatalf("%d to %q", resp.status, location)
 	}
 	resp = g.request(http.MethodGet, strings.TrimPrefix(location, g.url), map[string]string{"X-API-Key": ""}, "")
-	if body := string(g.read(resp)); body != "--- a\n+++ b\n" {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	if body := string(resp.body); body != "--- a\n+++ b\n" {
+		t.Errorf("%d %s", resp.status, body)
 	}
 	listed := call[apiv1.Artifacts](g, "job.artifacts", map[string]any{"job_id": j.ID})
 	var names []string
@@ -387,10 +386,10 @@ func TestStreamsAreBounded(t *testing.T) {
 	g := start(t, func(c *edge.Config) { c.MaxStreams = 1 })
 	j := g.Submit(t, job.Submission{})
 	events := "/v1/jobs/" + j.ID + "/events"
-	g.request(http.MethodGet, events, map[string]string{"Accept": "text/event-stream"}, "")
+	g.stream(http.MethodGet, events, map[string]string{"Accept": "text/event-stream"}, "")
 	resp := g.request(http.MethodGet, events, map[string]string{"Accept": "text/event-stream"}, "")
-	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("%d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+	if resp.status != http.StatusServiceUnavailable || resp.header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q", resp.status, resp.header.Get("Retry-After"))
 	}
 }
 

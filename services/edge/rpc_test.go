@@ -40,7 +40,7 @@ func TestShapes(t *testing.T) {
 
 	queued := g.Submit(t, job.Submission{})
 	golden(t, "job_cancel", g.rpc("job.cancel", map[string]any{"job_id": queued.ID}).Result)
-	golden(t, "openrpc", g.read(g.request(http.MethodGet, "/openrpc.json", map[string]string{"X-API-Key": ""}, "")))
+	golden(t, "openrpc", g.request(http.MethodGet, "/openrpc.json", map[string]string{"X-API-Key": ""}, "").body)
 }
 
 func TestPromptWaits(t *testing.T) {
@@ -140,13 +140,13 @@ func TestLongContentIsWhole(t *testing.T) {
 func TestIdempotency(t *testing.T) {
 	t.Parallel()
 	g := start(t)
-	post := func(key, params string) (*http.Response, answer) {
+	post := func(key, params string) (reply, answer) {
 		resp := g.request(http.MethodPost, "/jsonrpc", map[string]string{"Idempotency-Key": key},
 			`{"jsonrpc":"2.0","id":1,"method":"conversation.prompt","params":`+params+`}`)
-		return resp, decode[answer](t, g.read(resp))
+		return resp, decode[answer](t, resp.body)
 	}
 	resp, first := post("k1", `{"prompt":"a"}`)
-	if resp.Header.Get("Idempotency-Replayed") != "" {
+	if resp.header.Get("Idempotency-Replayed") != "" {
 		t.Error("the first answer is marked as replayed")
 	}
 	j := decode[apiv1.Accepted](t, first.Result)
@@ -157,7 +157,7 @@ func TestIdempotency(t *testing.T) {
 		if diff := cmp.Diff(string(first.Result), string(again.Result)); diff != "" {
 			t.Errorf("replay (-first +again):\n%s", diff)
 		}
-		if resp.Header.Get("Idempotency-Replayed") != "true" {
+		if resp.header.Get("Idempotency-Replayed") != "true" {
 			t.Error("the replay is not marked")
 		}
 	}
@@ -175,7 +175,7 @@ func TestIdempotency(t *testing.T) {
 	}
 	resp = g.request(http.MethodPost, "/jsonrpc", map[string]string{"Idempotency-Key": "k9"},
 		`[{"jsonrpc":"2.0","id":1,"method":"conversation.prompt","params":{"prompt":"a"}}]`)
-	if a := decode[[]answer](t, g.read(resp)); a[0].Error == nil || a[0].Error.Code != -32602 {
+	if a := decode[[]answer](t, resp.body); a[0].Error == nil || a[0].Error.Code != -32602 {
 		t.Errorf("header over a batch: %+v, want -32602", a)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -200,7 +202,7 @@ func TestSocketSubprotocolAndOrigin(t *testing.T) {
 	for origin, ok := range map[string]bool{
 		g.url: true, "https://app.example.com": true, "https://example.com": false, "null": false,
 	} {
-		ws, resp, err := websocket.Dial(t.Context(), g.url+"/ws", &websocket.DialOptions{
+		ws, resp, err := websocket.Dial(t.Context(), g.url+"/ws", &websocket.DialOptions{ //nolint:bodyclose // nil after an upgrade, and its body is buffered otherwise
 			HTTPClient: g.http, Subprotocols: []string{"codexgw.v1"},
 			HTTPHeader: http.Header{"Authorization": {"Bearer " + adminKey}, "Origin": {origin}},
 		})
@@ -229,11 +231,31 @@ func TestDrain(t *testing.T) {
 	s := g.dial()
 	s.subscribe(j.ID, 1)
 	s.send(`{"jsonrpc":"2.0","id":9,"method":"conversation.prompt","params":{"prompt":"x","wait":60}}`)
-	stream := g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1", map[string]string{"Accept": "text/event-stream"}, "")
-	poll := make(chan []byte, 1)
+	_, stream := g.stream(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1", map[string]string{"Accept": "text/event-stream"}, "")
+	poll, polling := make(chan []byte, 1), make(chan struct{})
 	go func() {
-		poll <- g.read(g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1&wait=60", nil, ""))
+		// The stop must find the poll in hand: one that comes later is refused.
+		defer close(poll)
+		trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(polling) }}
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet,
+			g.url+"/v1/jobs/"+j.ID+"/events?after=1&wait=60", http.NoBody)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("X-API-Key", adminKey)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			t.Error(err)
+		}
+		poll <- body
 	}()
+	<-polling
 	for len(g.jobs()) < 2 {
 		s.send(ping) // paces the loop by round trips
 		if m := s.receive(); string(m.ID) != "1" {
@@ -253,8 +275,8 @@ func TestDrain(t *testing.T) {
 	if err := json.Unmarshal([]byte(c.Reason), &hint); c.Code != 4301 || err != nil || hint.RetryAfterMS <= 0 {
 		t.Errorf("closed with %d %q, want 4301 and a hint", c.Code, c.Reason)
 	}
-	if body := string(g.read(stream)); !strings.HasPrefix(body, "retry: ") {
-		t.Errorf("the stream ended with %q, want a hint", body)
+	if body, err := io.ReadAll(stream); err != nil || !strings.HasPrefix(string(body), "retry: ") {
+		t.Errorf("the stream ended with %q, %v; want a hint", body, err)
 	}
 	if p := string(<-poll); p != `{"events":[],"next":1,"done":false}` {
 		t.Errorf("poll: %s", p)

@@ -114,6 +114,9 @@ func (s *Service) policy() (workspace.Policy, error) {
 func (s *Service) Run(ctx context.Context) error {
 	defer s.close(context.WithoutCancel(ctx))
 	mode, err := s.check(ctx)
+	if ctx.Err() != nil {
+		return nil // asked to end while it looked: what it found says nothing
+	}
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (b *bench) startEdge(ctx context.Context, name string) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.launch(nil, self, "-edge", filepath.Join(b.dir, name))
+	p, err := b.launch(ctx, nil, self, "-edge", filepath.Join(b.dir, name))
 	if err != nil {
 		return nil, err
 	}

@@ -33,10 +33,11 @@ type program struct {
 	begun time.Time
 }
 
-// launch starts a program with a small environment of its own.
-func (b *bench) launch(env []string, name string, args ...string) (*program, error) {
+// launch starts a program with a small environment of its own. The end of ctx
+// does not kill it: whoever started it stops it, and it stops what it started.
+func (b *bench) launch(ctx context.Context, env []string, name string, args ...string) (*program, error) {
 	p := &program{
-		cmd: exec.Command(name, args...), errs: &tail{}, ended: make(chan struct{}),
+		cmd: exec.CommandContext(context.WithoutCancel(ctx), name, args...), errs: &tail{}, ended: make(chan struct{}),
 		// Nothing writes more than a few lines; one that does waits.
 		lines: make(chan string, 16),
 	}

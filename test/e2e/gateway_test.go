@@ -39,6 +39,8 @@ type options struct {
 	codex string
 	// data is the data directory; empty: one of its own.
 	data string
+	// mayFail allows errors in the log: what is done to the gateway is its fault.
+	mayFail bool
 	// env are variables on top of the small environment all gateways get.
 	env map[string]string
 }
@@ -91,7 +93,7 @@ func start(t *testing.T, opt options) *gateway {
 	}
 	g := newGateway(opt)
 	t.Cleanup(func() {
-		if err := g.stop(); err != nil {
+		if err := errors.Join(g.stop(), g.healthy()); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -277,12 +279,10 @@ func (g *gateway) kill(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wait(t)
-	t.Cleanup(func() {
-		if left := alive(below); len(left) > 0 {
-			t.Errorf("processes outlive a killed gateway: %v", left)
-		}
-	})
-	eventually(t, 10*time.Second, "the processes of a killed gateway end", func() bool { return len(alive(below)) == 0 })
+	eventually(t, 10*time.Second, "the processes of a killed gateway end", func() bool { return len(running(alive(below))) == 0 })
+	for _, p := range alive(below) {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
 }
 
 // stop is terminate without a test; a gateway that does not run is fine.
@@ -313,6 +313,23 @@ func (g *gateway) stop() error {
 	}
 	if left := alive(below); len(left) > 0 {
 		return fmt.Errorf("processes outlive the gateway: %v", left)
+	}
+	return nil
+}
+
+// healthy checks the log for what must never be in it: the gateway's own
+// failures, and what the Go runtime prints about a crash or a data race.
+func (g *gateway) healthy() error {
+	words := []string{"panic: ", "\"panic\":", "goroutine ", "DATA RACE", "fatal error: "}
+	if !g.opt.mayFail {
+		words = append(words, `"severity":"ERROR"`, `"severity":"CRITICAL"`)
+	}
+	for line := range strings.Lines(g.stderr.String()) {
+		for _, word := range words {
+			if strings.Contains(line, word) {
+				return fmt.Errorf("in the gateway's log: %s", line)
+			}
+		}
 	}
 	return nil
 }
@@ -372,5 +389,5 @@ func stopShared() error {
 	if theShared.g == nil {
 		return nil
 	}
-	return theShared.g.stop()
+	return errors.Join(theShared.g.stop(), theShared.g.healthy())
 }

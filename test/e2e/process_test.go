@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,6 +91,16 @@ func alive(list []procInfo) []procInfo {
 		}
 	}
 	return left
+}
+
+// running leaves out the first process of a jail that was not made yet when its
+// parent was killed: bubblewrap ties it to its parent only when it is set up,
+// and one that is not waits for ever. It has no child and runs nothing of a job.
+func running(list []procInfo) []procInfo {
+	return slices.DeleteFunc(list, func(p procInfo) bool {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", p.pid))
+		return p.command == "bwrap" && err == nil && len(children) == 0
+	})
 }
 
 // marked are the running processes whose command line holds a marker.

@@ -147,7 +147,7 @@ func TestAFullDiskRefusesWorkAndLosesNone(t *testing.T) {
 	dir := dataDir(t)
 	mount(t, dir, "size=24m")
 	// The slots of running jobs lie elsewhere: it is the stores that are full.
-	g := start(t, options{data: dir, env: map[string]string{"CODEXGW_WORKER_DIR": dataDir(t)}})
+	g := start(t, options{data: dir, mayFail: true, env: map[string]string{"CODEXGW_WORKER_DIR": dataDir(t)}})
 	before := g.run(t, changes)
 	before.wantStatus(t, apiv1.StatusCompleted, "")
 

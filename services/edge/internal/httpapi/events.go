@@ -81,7 +81,7 @@ func (a *api) watch(c *gin.Context, form, jobID string, after int64, wait time.D
 	defer release()
 	w, err := a.Hub.Watch(jobID, after)
 	if err != nil {
-		a.fail(c, errs.From(err))
+		a.fail(c, err)
 		return
 	}
 	defer w.Close()
@@ -158,8 +158,8 @@ func wholeNumber(q url.Values, name string, most int64) (int64, error) {
 
 func parseWhole(field, s string, most int64) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
-	if err != nil || int64(n) > most { //nolint:gosec // 63 bits
+	if err != nil || int64(n) > most {
 		return 0, errs.Param(field, "This parameter must be a whole number from 0 to "+strconv.FormatInt(most, 10)+".")
 	}
-	return int64(n), nil //nolint:gosec // 63 bits
+	return int64(n), nil
 }

@@ -207,7 +207,7 @@ func TestPanicCostsOneRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(resp.Body)
-			if err != nil {
+			if err := errors.Join(err, resp.Body.Close()); err != nil {
 				t.Fatal(err)
 			}
 			var p map[string]any
@@ -234,7 +234,7 @@ func TestFailureLeaksNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil {
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if resp.StatusCode != http.StatusInternalServerError || strings.Contains(string(body), "secret") {

@@ -43,7 +43,7 @@ var formats = map[string]format{
 		},
 		heartbeat: []byte(": heartbeat\n\n"),
 		farewell: func() []byte {
-			after := retryFrom + rand.N(retryTo-retryFrom) //nolint:gosec // jitter needs no secrecy
+			after := retryFrom + rand.N(retryTo-retryFrom)
 			return fmt.Appendf(nil, "retry: %d\n\n", after.Milliseconds())
 		},
 	},
@@ -78,7 +78,7 @@ func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Wa
 			_, _ = c.Writer.Write(f.farewell()) // the end of the stream says the rest
 			return
 		case err != nil:
-			a.broken(c, err)
+			a.broken(ctx, requestID(c), err)
 		default:
 			err = writeBatch(c.Writer, f, &buf, &b)
 		}
@@ -122,10 +122,10 @@ func writeBatch(w gin.ResponseWriter, f format, buf *[]byte, b *hub.Batch) error
 }
 
 // broken logs a stream that ends because the log cannot be read.
-func (a *api) broken(c *gin.Context, err error) {
-	if c.Request.Context().Err() != nil {
+func (a *api) broken(ctx context.Context, requestID string, err error) {
+	if ctx.Err() != nil {
 		return // the client left
 	}
-	a.Logger.LogAttrs(c.Request.Context(), slog.LevelWarn, "stream ended, the log cannot be read",
-		slog.String("request_id", requestID(c)), slog.String("error", err.Error()))
+	a.Logger.LogAttrs(ctx, slog.LevelWarn, "stream ended, the log cannot be read",
+		slog.String("request_id", requestID), slog.String("error", err.Error()))
 }

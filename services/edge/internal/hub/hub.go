@@ -124,12 +124,17 @@ func (h *Hub) Run(ctx context.Context) error {
 	err := h.receiveLoop(ctx)
 	cancel()
 	loops.Wait()
+	h.stop()
+	return err
+}
+
+// stop ends every watcher and waits for reads under way; none begins after it.
+func (h *Hub) stop() {
 	h.mu.Lock()
 	h.stopped = true
 	h.mu.Unlock()
 	h.cancel(ErrStopped)
 	h.work.Wait()
-	return err
 }
 
 // receiveLoop keeps the subscription open. While it is not, position checks
@@ -153,9 +158,10 @@ func (h *Hub) receiveLoop(ctx context.Context) error {
 		}, h.handle)
 		close(over)
 		announce.Wait()
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // whatever ended the subscription, the stop was asked for
+		}
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case errors.Is(err, bus.ErrClosed), errors.Is(err, bus.ErrInvalid), errors.Is(err, bus.ErrUnknownTopic):
 			return fmt.Errorf("hub: %w", err)
 		}

@@ -433,6 +433,75 @@ func TestWatcherBeyondTheEndHarmsNobody(t *testing.T) {
 	}
 }
 
+// What one watcher learns of the log must not make another one miss something:
+// the first watcher reads once, then the second has to come to the end without
+// any announcement or position check.
+func TestSecondWatcherMissesNothing(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name          string
+		closed        bool
+		first, second int64
+		want          int
+	}{
+		{"first read only a page", false, 0, 7, 3},
+		{"first was at the end", false, 10, 0, 10},
+		{"first claimed too much of a closed log", true, 999, 10, 0},
+		{"first claimed too much, second is in the middle", true, 999, 4, 6},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log := &fakeLog{page: 3}
+				h, _ := newHub(log, Options{CheckEvery: time.Hour, RingBytes: 1})
+				start(t, h)
+				log.append(10, tc.closed)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				first := watch(t, h, tc.first)
+				go func() { _, _ = first.Next(ctx) }()
+				synctest.Wait()
+				n := tc.want
+				if tc.closed {
+					n = -1
+				}
+				got, err := seqs(ctx, watch(t, h, tc.second), n)
+				if err != nil || len(got) != tc.want {
+					t.Errorf("%d events, %v; want %d", len(got), err, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// An announcement of what the log does not have costs one read, not a loop.
+func TestAnnouncementOfNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &fakeLog{}
+		h, _ := newHub(log, Options{CheckEvery: time.Hour})
+		start(t, h)
+		log.append(2, false)
+		w := watch(t, h, 0)
+		want(t, w, 2, 1, 2)
+		got := make(chan error, 1)
+		go func() {
+			_, err := seqs(t.Context(), w, -1)
+			got <- err
+		}()
+		synctest.Wait()
+		announce(t, h, &events.JobProgressed{JobID: testJob, FirstSeq: 90, LastSeq: 99})
+		synctest.Wait()
+		if n := log.reads.Load(); n != 2 {
+			t.Errorf("%d reads, want 2", n)
+		}
+		announce(t, h, log.append(1, true))
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestBrokenSubscriptionIsOpenedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -596,10 +665,11 @@ func TestAnyHistory(t *testing.T) {
 		log := &fakeLog{page: rapid.IntRange(1, 20).Draw(r, "page")}
 		h, _ := newHub(log, Options{RingBytes: rapid.IntRange(1, 400).Draw(r, "ring")})
 		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		defer func() { h.cancel(ErrStopped); h.work.Wait() }()
-
 		var watchers sync.WaitGroup
+		defer watchers.Wait()
+		defer h.stop()
+		defer cancel()
+
 		var failed atomic.Pointer[error]
 		var starts []int64
 		join := func() {

@@ -24,7 +24,7 @@ type document struct {
 	// Components holds the errors, which are the same for every method.
 	Components components `json:"components"`
 	// Notifications is an extension: what the server sends on a WebSocket.
-	Notifications []notificationSpec `json:"x-notifications,omitempty"`
+	Notifications []notificationSpec `json:"x-notifications,omitempty"` //nolint:tagliatelle // OpenRPC names extensions so
 }
 
 type documentInfo struct {
@@ -35,12 +35,12 @@ type documentInfo struct {
 type methodSpec struct {
 	Name           string       `json:"name"`
 	Summary        string       `json:"summary"`
-	ParamStructure string       `json:"paramStructure"`
+	ParamStructure string       `json:"paramStructure"` //nolint:tagliatelle // OpenRPC
 	Params         []descriptor `json:"params"`
 	Result         descriptor   `json:"result"`
 	Errors         []reference  `json:"errors"`
 	// Scope is an extension: the scope a key needs.
-	Scope string `json:"x-scope,omitempty"`
+	Scope string `json:"x-scope,omitempty"` //nolint:tagliatelle // OpenRPC names extensions so
 }
 
 type notificationSpec struct {

@@ -118,8 +118,15 @@ func (s *Service) ArtifactURL(ctx context.Context, a *job.Artifact) (string, err
 // that is away is no failure of the gateway itself and may be back for the next
 // try. Errors that have a code keep it.
 func Fault(err error) error {
-	if _, coded := errors.AsType[*errs.Error](err); !coded && errors.Is(err, docstore.ErrUnavailable) {
+	_, coded := errors.AsType[*errs.Error](err)
+	switch {
+	case coded:
+	case errors.Is(err, docstore.ErrUnavailable):
 		return errs.Wrap(errs.Overloaded, "The gateway's store is away for the moment.", err)
+	case errors.Is(err, hub.ErrStopped):
+		return errs.Wrap(errs.Overloaded, "This instance of the gateway is going away.", err)
+	case errors.Is(err, eventlog.ErrGap):
+		return errs.Wrap(errs.NotFound, "These events have expired; the job's artifact "+job.ArtifactEvents+" has them.", err)
 	}
 	return fmt.Errorf("methods: %w", err)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -141,13 +142,8 @@ func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "
 
 // oneOf checks an optional enumeration.
 func oneOf(v string, allowed ...string) string {
-	if v == "" {
+	if v == "" || slices.Contains(allowed, v) {
 		return ""
-	}
-	for _, a := range allowed {
-		if v == a {
-			return ""
-		}
 	}
 	return "This parameter must be one of " + strings.Join(allowed, ", ") + "."
 }

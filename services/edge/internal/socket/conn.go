@@ -233,7 +233,7 @@ wait:
 
 // retryHint is the reason of a close that says when to come back.
 func retryHint() string {
-	after := retryFrom + rand.N(retryTo-retryFrom) //nolint:gosec // jitter needs no secrecy
+	after := retryFrom + rand.N(retryTo-retryFrom)
 	hint, err := json.Marshal(struct {
 		RetryAfterMS int64 `json:"retry_after_ms"`
 	}{after.Milliseconds()})

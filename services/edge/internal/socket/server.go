@@ -136,7 +136,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info) 
 		return // Accept has answered
 	}
 	ws.SetReadLimit(s.opt.ReadLimit)
-	newConn(r.Context(), s, ws, info).run()
+	newConn(r.Context(), s, ws, info).run() //nolint:contextcheck // the connection keeps its context
 }
 
 // errPeer is why a connection ended that the peer or the network ended.

@@ -35,10 +35,10 @@ type bench struct {
 }
 
 // open runs a server in memory; it is called inside a bubble.
-func open(t *testing.T, opt socket.Options) *bench {
+func open(t *testing.T) *bench {
 	t.Helper()
 	l := edgetest.NewPipes()
-	return openOn(t, opt, l, l.Dial)
+	return openOn(t, socket.Options{}, l, l.Dial)
 }
 
 // openOn runs a server on a listener.
@@ -55,7 +55,7 @@ func openOn(t *testing.T, opt socket.Options, l net.Listener, dial func(context.
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.draining,
 	}, env.Log, opt)
 	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant}, BaseURL: "http://gw"}
-	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.srv.Serve(w, r, info) })} //nolint:gosec // in memory
+	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.srv.Serve(w, r, info) })}
 	served := make(chan error, 1)
 	go func() { served <- httpServer.Serve(l) }()
 	b.client = &http.Client{Transport: &http.Transport{DialContext: dial}}
@@ -144,7 +144,7 @@ func TestSlowPeer(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				b := open(t, socket.Options{})
+				b := open(t)
 				jobID, h := b.running()
 				slow, fast := b.dial(), b.dial()
 				subscribe(t, slow, jobID)
@@ -175,7 +175,7 @@ func TestSlowPeer(t *testing.T) {
 func TestLargeMessageHasMoreTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, socket.Options{})
+		b := open(t)
 		jobID, h := b.running()
 		ws := b.dial()
 		subscribe(t, ws, jobID)
@@ -191,7 +191,7 @@ func TestLargeMessageHasMoreTime(t *testing.T) {
 func TestSilentPeerIsCut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, socket.Options{})
+		b := open(t)
 		b.dial() // never reads: no pong
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -210,7 +210,7 @@ func TestSilentPeerIsCut(t *testing.T) {
 func TestIdlePeerStays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, socket.Options{})
+		b := open(t)
 		ws := b.dial()
 		ended := make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -258,7 +258,7 @@ func TestBusyPeerIsNotCut(t *testing.T) {
 func TestDrainWaitsForRequestsButNotForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, socket.Options{})
+		b := open(t)
 		jobID, h := b.running()
 		ws := b.dial()
 		subscribe(t, ws, jobID)
@@ -284,7 +284,7 @@ func TestDrainWaitsForRequestsButNotForEver(t *testing.T) {
 func TestPeerThatIgnoresTheCloseIsCut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, socket.Options{})
+		b := open(t)
 		b.dial() // does not read
 		began := time.Now()
 		close(b.draining)
@@ -302,7 +302,7 @@ func TestPeerThatIgnoresTheCloseIsCut(t *testing.T) {
 func TestStoreLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, socket.Options{})
+		b := open(t)
 		jobID, _ := b.running()
 		ws := b.dial()
 		subscribe(t, ws, jobID)

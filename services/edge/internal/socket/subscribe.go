@@ -12,6 +12,7 @@ import (
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/methods"
 )
 
 // Reasons of job.subscription_closed besides error codes.
@@ -77,7 +78,7 @@ func (s *Server) subscribe(ctx context.Context, p apiv1.SubscribeParams) (apiv1.
 
 // unsubscribe answers when the last message of the subscription has been sent.
 func (s *Server) unsubscribe(ctx context.Context, p apiv1.UnsubscribeParams) (apiv1.UnsubscribeResult, error) {
-	out := apiv1.UnsubscribeResult{SubscriptionID: p.SubscriptionID}
+	out := apiv1.UnsubscribeResult(p)
 	f, err := frameOf(ctx)
 	if err != nil {
 		return out, err
@@ -109,7 +110,7 @@ func (c *conn) add(jobID string, after int64) (*subscription, error) {
 	}
 	w, err := c.srv.hub.Watch(jobID, after)
 	if err != nil {
-		return nil, err
+		return nil, methods.Fault(err)
 	}
 	sub := &subscription{id: id.New(id.Subscription), jobID: jobID, watcher: w, last: after, done: make(chan struct{})}
 	sub.ctx, sub.cancel = context.WithCancelCause(c.ctx)
@@ -183,5 +184,5 @@ func (c *conn) ended(sub *subscription, err error) string {
 		c.work.Go(func() { c.shut(errs.CloseStoreLost, "the store is away: reconnect and resume") })
 		return ""
 	}
-	return string(errs.CodeOf(err))
+	return string(errs.CodeOf(methods.Fault(err)))
 }

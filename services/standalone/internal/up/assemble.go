@@ -87,7 +87,7 @@ func openPlatform(ctx context.Context, rt *chassis.Runtime, p *Parts) (*platform
 		Dir: p.DataDir, Schema: schema.All(), Subscriptions: subs, Logger: rt.Log,
 		LookupEnv: func(name string) (string, bool) {
 			if p.MockModel && name == "CODEXGW_SECRET_MOCK_MODEL_KEY" {
-				return "mock", true
+				return "no-key-is-needed", true
 			}
 			return p.LookupEnv(name)
 		},

@@ -240,7 +240,9 @@ func await(ctx context.Context, cmd *exec.Cmd, r *os.File, d *json.Decoder) (*na
 
 // failed ends a bubblewrap that built no jail and explains it.
 func failed(cmd *exec.Cmd, p *pipes, cause error) error {
-	_ = cmd.Process.Kill() // it has usually exited by itself
+	// It has usually exited by itself. Its group, because a child that waits to
+	// be set up is not tied to it yet and would wait for ever.
+	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
 	_ = cmd.Wait()
 	out := make([]byte, 2048)
 	// Nothing holds the pipe's other end any more, so this ends.

@@ -46,7 +46,7 @@ func TestTakenPortFailsTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close() //nolint:errcheck // nothing was written
+	defer ln.Close()
 	if err := build(t, ln.Addr().String()).Run(t.Context()); err == nil {
 		t.Error("Run served on a taken port")
 	}

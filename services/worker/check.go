@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"strings"
 
@@ -36,6 +37,9 @@ func strongest() jail.Mode {
 // machine whose sandbox does not work is refused unless told otherwise.
 func (s *Service) check(ctx context.Context) (jail.Mode, error) {
 	mode := strongest()
+	if err := os.MkdirAll(s.cfg.DataDir, 0o711); err != nil { //nolint:gosec // G301: the jail's user passes through to its slot
+		return mode, fmt.Errorf("worker: CODEXGW_WORKER_DIR: %w", err)
+	}
 	var broken []string
 	var missing *errs.Error
 	for _, r := range Check(ctx, s.cfg.Codex, s.cfg.DataDir, s.Hide) {

@@ -19,6 +19,7 @@ import (
 	"codexgateway.dev/services/worker/internal/broker"
 	"codexgateway.dev/services/worker/internal/jail"
 	"codexgateway.dev/services/worker/internal/pool"
+	"codexgateway.dev/services/worker/internal/probe"
 	"codexgateway.dev/services/worker/internal/runner"
 	"codexgateway.dev/services/worker/internal/workspace"
 )
@@ -62,6 +63,11 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, errs.Wrap(errs.CodexMissing, "The Codex CLI is missing: run `make setup`, or name it with --codex or CODEXGW_CODEX.", err)
 	}
+	// A wrong release never gets better, so it is refused before anything serves;
+	// the other checks take seconds and come with Run.
+	if r := probe.Version(context.Background(), cli); !r.OK {
+		return nil, errs.Newf(errs.CodexMissing, "%s. %s", r.Detail, r.Fix)
+	}
 	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli}, nil
 }
 
@@ -85,7 +91,7 @@ func (s *Service) assemble(mode jail.Mode) error {
 	}
 	s.pool, err = pool.New(pool.Config{
 		Dir: filepath.Join(s.cfg.DataDir, "slots"), Warm: s.cfg.Warm,
-		RefillDelay: refillDelay, StartTimeout: startTimeout, Version: s.Version,
+		StartTimeout: startTimeout, Version: s.Version,
 	}, pool.Deps{Launcher: s.launcher, Broker: s.broker, Logger: s.Logger, Policy: policy})
 	if err != nil {
 		return err
@@ -96,13 +102,8 @@ func (s *Service) assemble(mode jail.Mode) error {
 	return nil
 }
 
-const (
-	// refillDelay keeps the start of the next process (some 150 ms of CPU) out
-	// of the way of a short job that has just taken a warm one.
-	refillDelay = 300 * time.Millisecond
-	// startTimeout bounds the start of one Codex process on a loaded machine.
-	startTimeout = 60 * time.Second
-)
+// startTimeout bounds the start of one Codex process on a loaded machine.
+const startTimeout = 60 * time.Second
 
 func (s *Service) policy() (workspace.Policy, error) {
 	allow, err := s.cfg.egress()

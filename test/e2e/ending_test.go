@@ -108,3 +108,25 @@ func TestAJobEndsAtItsTimeout(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+func TestAJobLeavesNoZombieInAContainer(t *testing.T) {
+	t.Parallel()
+	needProc(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: the gateway is the first process of a PID namespace")
+	}
+	g := start(t, options{first: true})
+	for range 3 {
+		// A process that outlives its parent is inherited twice over.
+		o := g.run(t, "mock: shell (sleep 600 &); echo started")
+		o.wantStatus(t, apiv1.StatusCompleted, "")
+	}
+	eventually(t, 10*time.Second, "the job's processes are collected", func() bool {
+		for _, p := range descendants(g.pid()) {
+			if p.state == "Z" {
+				return false
+			}
+		}
+		return true
+	})
+}

@@ -92,7 +92,7 @@ func TestAnEnormousLineOfCodexCostsBoundedMemory(t *testing.T) {
 		o.wantStatus(t, apiv1.StatusCompleted, "")
 	}
 	const most = 600 << 10 // kB
-	if kb := peak(t, g.cmd.Process.Pid); kb > most {
+	if kb := peak(t, g.pid()); kb > most {
 		t.Errorf("the gateway took %d kB at its peak, want at most %d", kb, most)
 	}
 }
@@ -125,7 +125,7 @@ func TestACodexThatWillNotEndIsKilled(t *testing.T) {
 	for _, prompt := range []string{"fake:interrupt-ignored", "fake:ignore-sigterm"} {
 		jobID := g.submit(t, apiv1.PromptParams{Prompt: prompt})
 		g.awaitEvent(t, jobID, "the turn starts", saysMethod("turn/started"))
-		below := descendants(g.cmd.Process.Pid)
+		below := descendants(g.pid())
 		if len(below) == 0 {
 			t.Fatal("no process to look at")
 		}

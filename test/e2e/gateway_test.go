@@ -39,6 +39,9 @@ type options struct {
 	codex string
 	// data is the data directory; empty: one of its own.
 	data string
+	// first makes the gateway the first process of a PID namespace, as it is in a
+	// container without an init.
+	first bool
 	// mayFail allows errors in the log: what is done to the gateway is its fault.
 	mayFail bool
 	// env are variables on top of the small environment all gateways get.
@@ -177,7 +180,11 @@ func (g *gateway) spawn() (stdout io.Reader, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g.cmd = exec.Command(tests.gateway, args...)
+	program := tests.gateway
+	if g.opt.first {
+		program, args = "unshare", append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", tests.gateway}, args...)
+	}
+	g.cmd = exec.Command(program, args...)
 	g.cmd.Stdout, g.cmd.Stderr = w, g.stderr
 	g.cmd.Dir = "/"
 	g.cmd.WaitDelay = 5 * time.Second
@@ -229,7 +236,14 @@ func (g *gateway) greeted(line string) error {
 	if err != nil {
 		return err
 	}
-	g.url, g.key = r.URL, secret.NewValue(strings.TrimSpace(string(raw)))
+	key := secret.NewValue(strings.TrimSpace(string(raw)))
+	if g.Client != nil { // a restart; others may be using the client
+		if r.URL != g.url || !key.Equal(g.key) {
+			return fmt.Errorf("the restarted gateway has another address or key: %s", r.URL)
+		}
+		return nil
+	}
+	g.url, g.key = r.URL, key
 	g.Client, err = client.New(client.Options{URL: g.url, Key: g.key, Timeout: 60 * time.Second})
 	return err
 }
@@ -262,6 +276,18 @@ func (g *gateway) wait(t *testing.T) int {
 	}
 }
 
+// pid is the process of the gateway itself.
+func (g *gateway) pid() int {
+	if g.opt.first {
+		for _, p := range processes() {
+			if p.parent == g.cmd.Process.Pid {
+				return p.pid
+			}
+		}
+	}
+	return g.cmd.Process.Pid
+}
+
 // terminate asks the gateway to end, as an orchestrator does, and checks that
 // it leaves cleanly and no process behind.
 func (g *gateway) terminate(t *testing.T) {
@@ -274,8 +300,8 @@ func (g *gateway) terminate(t *testing.T) {
 // kill ends the gateway without a warning.
 func (g *gateway) kill(t *testing.T) {
 	t.Helper()
-	below := descendants(g.cmd.Process.Pid)
-	if err := g.cmd.Process.Kill(); err != nil {
+	below := descendants(g.pid())
+	if err := syscall.Kill(g.pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	g.wait(t)
@@ -295,8 +321,8 @@ func (g *gateway) stop() error {
 		return nil
 	default:
 	}
-	below := descendants(g.cmd.Process.Pid)
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	below := descendants(g.pid())
+	if err := syscall.Kill(g.pid(), syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	limit := time.NewTimer(stopLimit)
@@ -332,62 +358,4 @@ func (g *gateway) healthy() error {
 		}
 	}
 	return nil
-}
-
-// tail is the end of a long text.
-func tail(s string, most int) string {
-	if len(s) > most {
-		return "…" + s[len(s)-most:]
-	}
-	return s
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	over := time.NewTimer(limit)
-	defer over.Stop()
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-over.C:
-			t.Fatalf("not in %v: %s", limit, what)
-		}
-	}
-}
-
-// theShared is the gateway of the tests that change nothing about it.
-var theShared struct {
-	sync.Once
-
-	g   *gateway
-	err error
-}
-
-// shared is a gateway with the mock model that allows file repositories. Tests
-// that kill it, or count what it holds, start their own.
-func shared(t *testing.T) *gateway {
-	t.Helper()
-	theShared.Do(func() {
-		tests.running <- struct{}{} // freed by the end of the tests
-		g := newGateway(options{data: filepath.Join(tests.base, "shared"), env: map[string]string{
-			"CODEXGW_REPO_ALLOW_FILE": "true", "CODEXGW_EGRESS_ALLOW": "127.0.0.0/8",
-		}})
-		if theShared.err = g.launch(); theShared.err == nil {
-			theShared.g = g
-		}
-	})
-	if theShared.err != nil {
-		t.Fatal(theShared.err)
-	}
-	return theShared.g
-}
-
-func stopShared() error {
-	if theShared.g == nil {
-		return nil
-	}
-	return errors.Join(theShared.g.stop(), theShared.g.healthy())
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -91,5 +92,29 @@ func writeFile(t *testing.T, name, text string) {
 	}
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// tail is the end of a long text.
+func tail(s string, most int) string {
+	if len(s) > most {
+		return "…" + s[len(s)-most:]
+	}
+	return s
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	for !ok() {
+		select {
+		case <-ticker.C:
+		case <-over.C:
+			t.Fatalf("not in %v: %s", limit, what)
+		}
 	}
 }

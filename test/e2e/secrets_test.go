@@ -64,7 +64,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	command, marker := sleeper()
 	running := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command})
 	eventually(t, jobLimit, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
-	for _, p := range descendants(g.cmd.Process.Pid) {
+	for _, p := range descendants(g.pid()) {
 		for _, file := range []string{"environ", "cmdline"} {
 			raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.pid, file))
 			if err != nil {

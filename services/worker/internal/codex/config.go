@@ -146,8 +146,12 @@ func (o *JobOptions) filesystem() map[string]any {
 	for _, p := range o.WritePaths {
 		fs[p] = "write"
 	}
-	// Last, so that no option opens it.
-	fs[o.CodexHome] = "none"
+	// Last, so that no option opens it. Below /dev there is nothing to deny:
+	// commands get a /dev of their own (verified, and tried by the worker's
+	// probe), and a profile without full read is slow, see the jail's HomeDir.
+	if !within(o.CodexHome, "/dev") {
+		fs[o.CodexHome] = "none"
+	}
 	return fs
 }
 
@@ -156,6 +160,9 @@ func (o *JobOptions) network() (network, features map[string]any) {
 		"plugins": false,
 		"apps":    false,
 		"goals":   false,
+		// A snapshot of the login shell is some 25 processes before the first
+		// answer (140 ms, measured). Without it each command is a login shell.
+		"shell_snapshot": false,
 		// True, the default, makes a turn wait for ever when the model is away.
 		"unbounded_connection_retries": false,
 	}

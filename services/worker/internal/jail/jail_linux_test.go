@@ -146,7 +146,7 @@ func TestNothingOfOthersIsVisible(t *testing.T) {
 		cat `+shown+`/bin/tool
 		ls -A /home /root /var /run /mnt /srv /tmp/home 2>/dev/null | grep -v -e ':$' -e '^$' -e '^tmp$' -e '^systemd$'
 		for d in / /usr /etc /codex-cli `+shown+`; do touch $d/x 2>/dev/null && echo "writes $d"; done
-		for d in /codex-home /workspace /tmp /var/tmp /dev/shm "$HOME"; do touch $d/x || echo "cannot write $d"; done
+		for d in /dev/codex-home /workspace /tmp /var/tmp /dev/shm "$HOME"; do touch $d/x || echo "cannot write $d"; done
 		exit 0`)
 	if stdout != "s3cret" || stderr != "" || st.Code != 0 {
 		t.Errorf("stdout %q, stderr %q, %+v", stdout, stderr, st)
@@ -168,7 +168,7 @@ func TestInsideOfTheJail(t *testing.T) {
 		stdout, _, _ := run(t, l, s, `tr '\0' '\n' </proc/$$/environ`)
 		got := strings.Split(strings.TrimSpace(stdout), "\n")
 		want := []string{
-			"CODEX_HOME=/codex-home", "EXTRA=1", "HOME=/tmp/home", "LANG=C.UTF-8",
+			"CODEX_HOME=/dev/codex-home", "EXTRA=1", "HOME=/tmp/home", "LANG=C.UTF-8",
 			"PATH=/codex-cli/codex-path:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"PWD=/workspace", "SHELL=/bin/bash", "TMPDIR=/tmp", "USER=codex",
 		}
@@ -310,7 +310,7 @@ func TestDirectoriesBelowAClosedParent(t *testing.T) {
 	if err := os.Chmod(closed, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, stderr, st := run(t, l, s, "touch /workspace/x /codex-home/x"); st.Code != 0 {
+	if _, stderr, st := run(t, l, s, "touch /workspace/x /dev/codex-home/x"); st.Code != 0 {
 		t.Errorf("%+v: %s", st, stderr)
 	}
 }

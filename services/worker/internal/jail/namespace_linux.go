@@ -91,7 +91,8 @@ func (n *namespaces) ended() bool {
 }
 
 // gone waits until init is dead, which the kernel reports only after it has
-// ended every other process of the namespace.
+// ended every other process of the namespace. It is called when bubblewrap, its
+// parent, has ended.
 func (n *namespaces) gone() {
 	rc, err := n.initFD.SyscallConn()
 	if err != nil {
@@ -99,11 +100,14 @@ func (n *namespaces) gone() {
 	}
 	_ = rc.Control(func(fd uintptr) {
 		for {
-			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) //nolint:gosec // G115: a descriptor
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) //nolint:gosec // G115: a file descriptor
 			if !errors.Is(err, unix.EINTR) {
-				return
+				break
 			}
 		}
+		// The first process of a container inherits init and must collect it, or
+		// every job would leave a zombie. Elsewhere it is not ours and this fails.
+		_ = unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOHANG, nil)
 	})
 }
 

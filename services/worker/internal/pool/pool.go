@@ -24,9 +24,6 @@ type Config struct {
 	Dir string
 	// Warm is how many slots are kept ready.
 	Warm int
-	// RefillDelay is how long a refill waits while slots are still ready, so
-	// that starting a process does not compete with the job that just began.
-	RefillDelay time.Duration
 	// StartTimeout bounds the start of one process.
 	StartTimeout time.Duration
 	// Version is the gateway's own, told to Codex.
@@ -85,9 +82,6 @@ func (p *Pool) Run(ctx context.Context) error {
 			case <-p.wake:
 			case <-ctx.Done():
 			}
-			if p.Ready() > 0 {
-				wait(ctx, p.cfg.RefillDelay)
-			}
 			continue
 		}
 		slot, err := p.start(ctx)
@@ -103,6 +97,16 @@ func (p *Pool) Run(ctx context.Context) error {
 		p.put(slot)
 	}
 	return p.drain(context.WithoutCancel(ctx))
+}
+
+// refill wakes Run. A slot that is taken is replaced when its job is over, so
+// that the start of a process does not compete with the job that just began;
+// only an empty pool cannot wait for that.
+func (p *Pool) refill() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // a wake-up is already waiting
+	}
 }
 
 // short reports whether slots are missing.
@@ -137,10 +141,10 @@ func (p *Pool) Take(ctx context.Context) (*Slot, error) {
 		if len(p.ready) > 0 {
 			s, p.ready = p.ready[0], p.ready[1:]
 		}
+		empty := len(p.ready) == 0
 		p.mu.Unlock()
-		select {
-		case p.wake <- struct{}{}:
-		default: // a wake-up is already waiting
+		if empty {
+			p.refill()
 		}
 		switch {
 		case s == nil:
@@ -198,7 +202,8 @@ func (p *Pool) start(ctx context.Context) (*Slot, error) {
 func (p *Pool) layOut(ctx context.Context, template string) (*Slot, error) {
 	dir := filepath.Join(p.cfg.Dir, id.New(id.Worker))
 	s := &Slot{
-		Dir: dir, Home: filepath.Join(dir, "home"), Workspace: filepath.Join(dir, "workspace"),
+		refill: p.refill,
+		Dir:    dir, Home: filepath.Join(dir, "home"), Workspace: filepath.Join(dir, "workspace"),
 		Tmp: filepath.Join(dir, "tmp"), State: filepath.Join(dir, "state"), log: p.Logger,
 	}
 	fill := func() error {
@@ -215,6 +220,9 @@ func (p *Pool) layOut(ctx context.Context, template string) (*Slot, error) {
 				return err
 			}
 		} else if err := os.CopyFS(s.Home, os.DirFS(template)); err != nil {
+			return err
+		}
+		if err := layHome(s.Tmp); err != nil {
 			return err
 		}
 		var err error
@@ -234,13 +242,30 @@ func (p *Pool) layOut(ctx context.Context, template string) (*Slot, error) {
 	return s, nil
 }
 
+// layHome makes the home directory of the job's commands, which is Tmp/home in a
+// jail. They run in login shells, and /etc/profile sets a PATH of its own; this
+// puts back what the job's environment had, rg of the Codex package included.
+func layHome(tmp string) error {
+	home := filepath.Join(tmp, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return err
+	}
+	profile := "PATH=" + jail.CodexDir + "/codex-path:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nexport PATH\n"
+	return os.WriteFile(filepath.Join(home, ".bash_profile"), []byte(profile), 0o600)
+}
+
 // launch starts Codex in the slot and initialises it.
 func (p *Pool) launch(ctx context.Context, s *Slot) error {
 	begin := time.Now()
-	proc, err := p.Launcher.Start(ctx, jail.Spec{
+	spec := jail.Spec{
 		Args: []string{"app-server"}, Home: s.Home, Workspace: s.Workspace, Tmp: s.Tmp,
 		OpenFiles: p.cfg.OpenFiles, Processes: p.cfg.Processes,
-	})
+	}
+	// Only what Codex needs for itself: with git on its PATH it starts some
+	// twelve git processes a job (150 ms, measured) for a hint to the model.
+	// Commands get a PATH of their own from the job's configuration.
+	spec.Env = []string{"PATH=" + filepath.Join(p.Launcher.Paths(spec).Codex, "codex-path")}
+	proc, err := p.Launcher.Start(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("pool: start codex: %w", err)
 	}

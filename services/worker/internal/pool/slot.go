@@ -33,8 +33,9 @@ type Slot struct {
 	// Started is how long the process took to answer initialize.
 	Started time.Duration
 
-	proc *jail.Process
-	log  *slog.Logger
+	proc   *jail.Process
+	refill func()
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	handler func(codex.Notification)
@@ -91,6 +92,7 @@ func (s *Slot) HostPath(inside string) (string, bool) {
 // Close destroys the slot: token dead, every process gone, files removed. It
 // returns when that is so. ctx hurries it, nothing stops it.
 func (s *Slot) Close(ctx context.Context) error {
+	defer s.refill()
 	if s.Session != nil {
 		s.Session.Close()
 	}

@@ -13,12 +13,12 @@ import (
 )
 
 // profile is the permission profile of the probe's command, the one jobs get:
-// %s is CODEX_HOME as the command sees it.
+// %s denies CODEX_HOME where the jail does not hide it.
 const profile = `default_permissions = "probe"
 [permissions.probe.filesystem]
 ":root" = "read"
 ":workspace_roots" = "write"
-%q = "none"
+%s
 [permissions.probe.network]
 enabled = false
 `
@@ -103,8 +103,12 @@ func try(ctx context.Context, l *jail.Launcher, profile string) (map[string]bool
 		}
 	}
 	paths := l.Paths(s)
-	if strings.Contains(profile, "%q") {
-		profile = fmt.Sprintf(profile, paths.CodexHome)
+	if strings.Contains(profile, "%s") {
+		deny := ""
+		if !strings.HasPrefix(paths.CodexHome, "/dev/") {
+			deny = fmt.Sprintf("%q = \"none\"", paths.CodexHome)
+		}
+		profile = fmt.Sprintf(profile, deny)
 	}
 	for name, content := range map[string]string{"config.toml": profile, "secret": "secret\n"} {
 		if err := os.WriteFile(filepath.Join(s.Home, name), []byte(content), 0o600); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -226,36 +225,26 @@ func TestSocketSubprotocolAndOrigin(t *testing.T) {
 // back, and finishes requests in hand.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	g := start(t)
+	g := start(t, func(c *edge.Config) { c.MaxStreams = 3 })
 	j := g.Submit(t, job.Submission{})
 	s := g.dial()
 	s.subscribe(j.ID, 1)
 	s.send(`{"jsonrpc":"2.0","id":9,"method":"conversation.prompt","params":{"prompt":"x","wait":60}}`)
 	_, stream := g.stream(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1", map[string]string{"Accept": "text/event-stream"}, "")
-	poll, polling := make(chan []byte, 1), make(chan struct{})
+	// The stop must find the poll in hand: one that comes later is refused. The
+	// instance has three streams: once a fourth is refused, the poll is the third.
+	poll := make(chan reply, 1)
 	go func() {
-		// The stop must find the poll in hand: one that comes later is refused.
 		defer close(poll)
-		trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(polling) }}
-		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet,
-			g.url+"/v1/jobs/"+j.ID+"/events?after=1&wait=60", http.NoBody)
-		if err != nil {
-			t.Error(err)
-			return
+		for {
+			if r := g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=1&wait=60", nil, ""); r.status != http.StatusServiceUnavailable {
+				poll <- r
+				return
+			}
 		}
-		req.Header.Set("X-API-Key", adminKey)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		body, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			t.Error(err)
-		}
-		poll <- body
 	}()
-	<-polling
+	for g.request(http.MethodGet, "/v1/jobs/"+j.ID+"/events?after=0&wait=1", nil, "").status != http.StatusServiceUnavailable {
+	}
 	for len(g.jobs()) < 2 {
 		s.send(ping) // paces the loop by round trips
 		if m := s.receive(); string(m.ID) != "1" {
@@ -278,8 +267,8 @@ func TestDrain(t *testing.T) {
 	if body, err := io.ReadAll(stream); err != nil || !strings.HasPrefix(string(body), "retry: ") {
 		t.Errorf("the stream ended with %q, %v; want a hint", body, err)
 	}
-	if p := string(<-poll); p != `{"events":[],"next":1,"done":false}` {
-		t.Errorf("poll: %s", p)
+	if p := <-poll; string(p.body) != `{"events":[],"next":1,"done":false}` {
+		t.Errorf("poll: %d %s", p.status, p.body)
 	}
 	<-stopped
 }

@@ -58,7 +58,7 @@ func (s *Store) announceBatch(ctx context.Context, tenant string, b *eventlog.Ba
 func (s *Store) announceEnd(ctx context.Context, j *Job) {
 	ended := events.JobEnded{
 		JobID: j.ID, ConversationID: j.ConversationID, Tenant: j.Tenant,
-		Attempt: j.Attempt, LastSeq: j.LastSeq, EndedAt: j.EndedAt,
+		Attempt: max(j.Attempt, firstAttempt), LastSeq: j.LastSeq, EndedAt: j.EndedAt,
 	}
 	switch j.State {
 	case Completed:

@@ -178,7 +178,7 @@ func (s *Store) end(ctx context.Context, j *Job, last int64, r Result) error {
 		return err
 	}
 	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{
-		JobID: j.ID, First: last + 1, Attempt: j.Attempt, Writer: id.New(id.Claim), Closed: true,
+		JobID: j.ID, First: last + 1, Attempt: max(j.Attempt, firstAttempt), Writer: id.New(id.Claim), Closed: true,
 	}, []eventlog.Entry{endEntry(j)})
 	if err != nil {
 		return err

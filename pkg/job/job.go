@@ -14,7 +14,9 @@ const Collection = "jobs"
 
 // Limits of a job.
 const (
-	MaxAttempts     = 3
+	MaxAttempts = 3
+	// firstAttempt is what clients see of a job nobody has claimed yet.
+	firstAttempt    = 1
 	DefaultTimeout  = 30 * time.Minute
 	MaxTimeout      = 6 * time.Hour
 	ShortLane       = 8 * time.Minute

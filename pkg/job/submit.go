@@ -101,7 +101,7 @@ func (s *Store) trySubmit(ctx context.Context, jobID, params string, sub *Submis
 	if err := s.placeSpec(ctx, j, &sub.Spec); err != nil {
 		return nil, false, err
 	}
-	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{JobID: jobID, First: 1, Writer: jobID},
+	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{JobID: jobID, First: 1, Attempt: firstAttempt, Writer: jobID},
 		[]eventlog.Entry{{Type: eventlog.TypeQueued, Time: now, Data: queuedData(j)}})
 	if err != nil {
 		return nil, false, err

@@ -20,7 +20,7 @@ func usageView(u Usage) apiv1.Usage {
 func (j *Job) View() apiv1.Job {
 	v := apiv1.Job{
 		JobID: j.ID, ConversationID: j.ConversationID, SessionID: j.SessionID,
-		Status: string(j.State), Attempt: j.Attempt,
+		Status: string(j.State), Attempt: max(j.Attempt, firstAttempt),
 		CreatedAt: stamp(j.CreatedAt), StartedAt: stamp(j.StartedAt), EndedAt: stamp(j.EndedAt),
 		LastSeq: j.LastSeq, Content: j.Content, Structured: j.Structured, Model: j.Model,
 		Usage: usageView(j.Usage), Metadata: j.Metadata, Artifacts: []string{},

@@ -53,7 +53,7 @@ func TestCancelEndsQueuedAndRunningJobs(t *testing.T) {
 	}
 	o := g.await(t, queued)
 	o.wantStatus(t, apiv1.StatusCancelled, "")
-	if len(o.events) != 2 || o.StartedAt != "" || o.Attempt != 0 {
+	if len(o.events) != 2 || o.StartedAt != "" || o.Attempt != 1 {
 		t.Errorf("the queued job started: %+v", o.Job)
 	}
 

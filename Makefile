@@ -41,6 +41,7 @@ up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set
 .PHONY: test
 test: setup build modules ## Every test: unit, conformance, end to end with the real Codex CLI
 	@echo '== unit tests'
+	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
 	go test -race -shuffle=on -timeout 15m $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/embedded)')
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'
 	go test -race -shuffle=on -v -timeout 15m ./pkg/embedded/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'

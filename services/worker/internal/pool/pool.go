@@ -116,13 +116,6 @@ func (p *Pool) short() bool {
 	return len(p.ready) < p.cfg.Warm
 }
 
-// Ready is how many slots wait for a job.
-func (p *Pool) Ready() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.ready)
-}
-
 func (p *Pool) put(s *Slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,7 +197,7 @@ func (p *Pool) layOut(ctx context.Context, template string) (*Slot, error) {
 	s := &Slot{
 		refill: p.refill,
 		Dir:    dir, Home: filepath.Join(dir, "home"), Workspace: filepath.Join(dir, "workspace"),
-		Tmp: filepath.Join(dir, "tmp"), State: filepath.Join(dir, "state"), log: p.Logger,
+		Tmp: filepath.Join(dir, "tmp"), State: filepath.Join(dir, "state"),
 	}
 	fill := func() error {
 		for _, d := range []string{s.Dir, s.Workspace, s.Tmp} {

@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,7 +34,6 @@ type Slot struct {
 
 	proc   *jail.Process
 	refill func()
-	log    *slog.Logger
 
 	mu      sync.Mutex
 	handler func(codex.Notification)

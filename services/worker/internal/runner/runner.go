@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/worker/internal/pool"
 	"codexgateway.dev/services/worker/internal/workspace"
@@ -200,6 +199,3 @@ func (u *run) usage() job.Usage {
 	s := u.slot.Session.Usage()
 	return job.Usage{Input: s.InputTokens, CachedInput: s.CachedInputTokens, Output: s.OutputTokens, Reasoning: s.ReasoningTokens}
 }
-
-// errorOf is the job error for a code, for failures found here.
-func errorOf(code errs.Code, cause error) error { return errs.Wrap(code, "", cause) }

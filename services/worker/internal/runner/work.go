@@ -93,7 +93,7 @@ func (u *run) take(ctx context.Context) (*pool.Slot, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, errorOf(errs.CodexCrashed, err)
+		return nil, errs.Wrap(errs.CodexCrashed, "", err)
 	}
 	u.mu.Lock()
 	u.slot = slot

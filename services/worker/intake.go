@@ -30,7 +30,7 @@ func (s *Service) command(ctx context.Context, d *bus.Delivery) bus.Outcome {
 	})
 	switch {
 	case err == nil:
-	case errors.Is(err, job.ErrEnded), errors.Is(err, job.ErrNotHead):
+	case errors.Is(err, job.ErrEnded), errors.Is(err, job.ErrNotAdmitted):
 		return bus.Outcome{Verdict: bus.Ack}
 	case errors.Is(err, job.ErrLeased):
 		return bus.Outcome{Verdict: bus.Retry}

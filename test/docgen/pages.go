@@ -9,6 +9,7 @@ import (
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/edge"
 	"codexgateway.dev/services/reconciler"
 	"codexgateway.dev/services/worker"
@@ -36,6 +37,7 @@ var configs = []struct {
 	{"Edge", edge.Config{}},
 	{"Worker", worker.Config{}},
 	{"Reconciler", reconciler.Config{}},
+	{"Jobs: the same for edge, worker and reconciler", job.Config{}},
 }
 
 // doc builds one page.

@@ -30,8 +30,10 @@ const claimTries = 5
 
 // ClaimOptions say who claims.
 type ClaimOptions struct {
-	Worker     string
-	Lease      time.Duration
+	Worker string
+	Lease  time.Duration
+	// Grace is how long the worker gives a turn that is to stop.
+	Grace      time.Duration
 	DeltaDelay time.Duration
 	Merge      eventlog.MergeFunc
 }
@@ -91,7 +93,7 @@ func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conv
 		return nil, err
 	}
 	owner := id.New(id.Claim)
-	j.Lease = &Lease{Owner: owner, Worker: opt.Worker, ExpiresAt: now.Add(opt.Lease), Length: opt.Lease}
+	j.Lease = &Lease{Owner: owner, Worker: opt.Worker, ExpiresAt: now.Add(opt.Lease), Length: opt.Lease, Grace: opt.Grace}
 	j.due(DueLease, j.Lease.ExpiresAt)
 	j.LastSeq++
 	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{

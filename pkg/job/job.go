@@ -65,6 +65,8 @@ type Lease struct {
 	// Length is how long the lease lasts from each heartbeat. Who watches it
 	// counts this on a clock of its own, see [LeaseWatch].
 	Length time.Duration `json:"length"`
+	// Grace is how long the holder gives a turn that is to stop.
+	Grace time.Duration `json:"grace,omitempty"`
 }
 
 // Usage counts model tokens, all attempts together.
@@ -216,7 +218,7 @@ func Schema() []docstore.Collection {
 				{Name: "by_wait", Equal: []string{"tenant", "wait"}, Order: "wait_order"},
 			},
 		},
-		{Name: ControlCollection},
+		controlSchema(),
 	}
 }
 

@@ -303,6 +303,49 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%+v %v", got, err)
 		}
 	})
+	t.Run("of a worker that is gone within its grace and 5 s", func(t *testing.T) {
+		t.Parallel()
+		e := jobtest.New(t)
+		j := e.Submit(t, "no")
+		e.Claim(t, j.ID, "w").Abandon(errors.New("killed"))
+		if _, err := e.Jobs.Cancel(t.Context(), jobtest.Tenant, j.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		w := job.NewCancelWatch(e.Clock.Now)
+		sweep := func() int {
+			open, _, err := e.Jobs.OpenCancels(t.Context(), 10, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range open {
+				if err := e.Jobs.Enforce(t.Context(), c, w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.EndRound()
+			return len(open)
+		}
+		state := func() job.State {
+			j, err := e.Jobs.Get(t.Context(), jobtest.Tenant, j.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return j.State
+		}
+		sweep()
+		e.Clock.Advance(jobtest.Grace + 3*time.Second)
+		if sweep(); state() != job.Running {
+			t.Errorf("%s although its holder still had time", state())
+		}
+		e.Clock.Advance(time.Second)
+		if sweep(); state() != job.Cancelled {
+			t.Errorf("%s, want cancelled", state())
+		}
+		sweep() // the wish is settled
+		if n := sweep(); n != 0 {
+			t.Errorf("%d cancels are left open", n)
+		}
+	})
 	t.Run("another tenant's job is the same as an unknown one", func(t *testing.T) {
 		t.Parallel()
 		e := jobtest.New(t)

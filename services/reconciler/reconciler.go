@@ -47,7 +47,8 @@ func New(cfg Config, d Deps) (*Service, error) {
 		return nil, errors.New("reconciler: CODEXGW_RECONCILE_INTERVAL and CODEXGW_RECONCILE_BATCH must be positive")
 	}
 	return &Service{cfg: cfg, sweep: &sweep.Sweeper{
-		Jobs: d.Jobs, Claims: idempotency.NewStore(d.Docs), Leases: job.NewLeaseWatch(d.Now), Batch: cfg.Batch, Logger: d.Logger, Now: d.Now,
+		Jobs: d.Jobs, Claims: idempotency.NewStore(d.Docs), Leases: job.NewLeaseWatch(d.Now),
+		Wishes: job.NewCancelWatch(d.Now), Batch: cfg.Batch, Logger: d.Logger, Now: d.Now,
 	}}, nil
 }
 

@@ -28,6 +28,9 @@ const Tenant = "default"
 
 var errTestOver = errors.New("jobtest: the test is over")
 
+// Grace is what the workers of a test give a turn that is to stop.
+const Grace = 10 * time.Second
+
 // Retention is how long the logs of test jobs stay in documents.
 const Retention = 24 * time.Hour
 
@@ -168,7 +171,7 @@ func (e *Env) Park(tb testing.TB, jobID string) {
 
 // ClaimOptions are those of Claim.
 func ClaimOptions(worker string) job.ClaimOptions {
-	return job.ClaimOptions{Worker: worker, Lease: 15 * time.Second, DeltaDelay: time.Millisecond}
+	return job.ClaimOptions{Worker: worker, Lease: 15 * time.Second, Grace: Grace, DeltaDelay: time.Millisecond}
 }
 
 // Clock is a clock that stands still until it is moved.

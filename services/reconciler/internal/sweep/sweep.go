@@ -12,7 +12,7 @@ import (
 // announcePage is how many queued jobs are read at once at start.
 const announcePage = 500
 
-// leasePage is how many leases are read at once.
+// leasePage is how many leases or cancels are read at once.
 const leasePage = 500
 
 // farFuture bounds "all queued jobs, whenever they are due".
@@ -23,6 +23,7 @@ type Sweeper struct {
 	Jobs   *job.Store
 	Claims *idempotency.Store
 	Leases *job.LeaseWatch
+	Wishes *job.CancelWatch
 	Batch  int
 	Logger *slog.Logger
 	Now    func() time.Time
@@ -32,6 +33,7 @@ type Sweeper struct {
 // repair stands alone: a poisoned job document must not keep the others waiting.
 func (s *Sweeper) Once(ctx context.Context) {
 	s.leases(ctx)
+	s.cancels(ctx)
 	for _, why := range job.Dues() {
 		if why == job.DueLease {
 			continue
@@ -67,6 +69,27 @@ func (s *Sweeper) leases(ctx context.Context) {
 		}
 		if next == "" {
 			s.Leases.EndRound()
+			return
+		}
+		cursor = next
+	}
+}
+
+// cancels settles what people wanted stopped and nobody has stopped.
+func (s *Sweeper) cancels(ctx context.Context) {
+	for cursor := ""; ; {
+		open, next, err := s.Jobs.OpenCancels(ctx, leasePage, cursor)
+		if err != nil {
+			s.failed(ctx, "query", err)
+			return
+		}
+		for _, c := range open {
+			if err := s.Jobs.Enforce(ctx, c, s.Wishes); err != nil {
+				s.failed(ctx, "cancel", err, slog.String("job_id", c.JobID))
+			}
+		}
+		if next == "" {
+			s.Wishes.EndRound()
 			return
 		}
 		cursor = next

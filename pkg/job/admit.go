@@ -10,6 +10,7 @@ import (
 	"codexgateway.dev/pkg/admission"
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/wait"
 )
 
 // Wait is why a queued job may not be claimed yet.
@@ -146,7 +147,7 @@ func (s *Store) admitWaiting(ctx context.Context, tenant string) error {
 		case errors.Is(err, docstore.ErrConflict):
 			// Somebody admitted or cancelled it, or took the slot: look again.
 			try++
-			if !pause(ctx, rand.N(time.Duration(try+1)*time.Millisecond)) {
+			if !wait.For(ctx, rand.N(time.Duration(try+1)*time.Millisecond)) {
 				return context.Cause(ctx)
 			}
 		default:

@@ -17,6 +17,7 @@ import (
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/id"
+	"codexgateway.dev/pkg/wait"
 )
 
 // Names of artifacts.
@@ -165,7 +166,7 @@ func (s *Store) commitEnd(ctx context.Context, j *Job, logWrite docstore.Write, 
 		if !othersConflict(err, j.ID) {
 			return nil, err
 		}
-		if !pause(ctx, rand.N(time.Duration(try+1)*time.Millisecond)) {
+		if !wait.For(ctx, rand.N(time.Duration(try+1)*time.Millisecond)) {
 			return nil, context.Cause(ctx)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/idempotency"
+	"codexgateway.dev/pkg/wait"
 )
 
 // Submission is an accepted request for a job: already validated by the edge.
@@ -55,7 +56,7 @@ func (s *Store) Submit(ctx context.Context, sub Submission) (j *Job, replayed bo
 			break
 		}
 		// Jitter, or the same racers meet again in the same order.
-		if !pause(ctx, rand.N(time.Duration(try+1)*2*time.Millisecond)) {
+		if !wait.For(ctx, rand.N(time.Duration(try+1)*2*time.Millisecond)) {
 			return nil, false, context.Cause(ctx)
 		}
 	}
@@ -240,16 +241,4 @@ func mustJSON(v any) json.RawMessage {
 		panic(fmt.Sprintf("job: event data does not encode: %v", err))
 	}
 	return b
-}
-
-// pause waits d or until ctx ends, and reports whether it waited.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

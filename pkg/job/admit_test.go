@@ -29,13 +29,13 @@ func submitTo(t *testing.T, e *jobtest.Env, tenant, session string, spec job.Spe
 	return j
 }
 
-// announced lists the jobs of one tenant in the order in which the workers were
+// announced lists the jobs of tenant a in the order in which the workers were
 // told of them.
-func announced(e *jobtest.Env, tenant string) []string {
+func announced(e *jobtest.Env) []string {
 	var ids []string
 	for _, ev := range e.Bus.Sent(events.TypeJobSubmittedV1) {
 		if p, err := events.Decode(&ev); err == nil {
-			if s, ok := p.(*events.JobSubmitted); ok && s.Tenant == tenant {
+			if s, ok := p.(*events.JobSubmitted); ok && s.Tenant == "a" {
 				ids = append(ids, s.JobID)
 			}
 		}
@@ -43,9 +43,10 @@ func announced(e *jobtest.Env, tenant string) []string {
 	return ids
 }
 
-func slotsTaken(t *testing.T, e *jobtest.Env, tenant string) int {
+// slotsTaken counts the slots of tenant a that are taken.
+func slotsTaken(t *testing.T, e *jobtest.Env) int {
 	t.Helper()
-	page, err := e.Docs.Query(t.Context(), docstore.Query{Collection: admission.Collection, Index: "by_tenant", Equal: []any{tenant}})
+	page, err := e.Docs.Query(t.Context(), docstore.Query{Collection: admission.Collection, Index: "by_tenant", Equal: []any{"a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,23 +65,23 @@ func TestJobsOverTheLimitWaitAndStartInOrder(t *testing.T) {
 		ids[i] = submitTo(t, e, "a", "", spec).ID
 	}
 	order := []string{ids[0], ids[1], ids[5], ids[2], ids[3], ids[4]} // the important one first
-	if diff := cmp.Diff(order[:2], announced(e, "a")); diff != "" {
+	if diff := cmp.Diff(order[:2], announced(e)); diff != "" {
 		t.Fatalf("announced: %s", diff)
 	}
 	if _, err := e.Jobs.Claim(t.Context(), ids[3], jobtest.ClaimOptions("w")); !errors.Is(err, job.ErrNotAdmitted) {
 		t.Fatalf("claim of a job that waits for a slot: %v", err)
 	}
 	for i, jobID := range order {
-		if got := slotsTaken(t, e, "a"); got != min(2, len(order)-i) {
+		if got := slotsTaken(t, e); got != min(2, len(order)-i) {
 			t.Errorf("%d slots are taken before job %d ends", got, i)
 		}
 		h := e.Claim(t, jobID, "w")
 		finish(t, h, job.Result{State: job.Completed})
-		if diff := cmp.Diff(order[:min(i+3, len(order))], announced(e, "a")); diff != "" {
+		if diff := cmp.Diff(order[:min(i+3, len(order))], announced(e)); diff != "" {
 			t.Fatalf("announced after job %d: %s", i, diff)
 		}
 	}
-	if got := slotsTaken(t, e, "a"); got != 0 {
+	if got := slotsTaken(t, e); got != 0 {
 		t.Errorf("%d slots are taken although no job is left", got)
 	}
 }
@@ -143,10 +144,10 @@ func TestAJobThatParksWhileTheLastOneEndsIsAdmitted(t *testing.T) {
 		jobtest.Rule{Collection: job.Collection, Before: func() { finish(t, h, job.Result{State: job.Completed}) }},
 	)
 	second := submitTo(t, e, "a", "", job.Spec{Prompt: "2"})
-	if n := slotsTaken(t, e, "a"); n != 1 || second.Wait != job.WaitSlot {
+	if n := slotsTaken(t, e); n != 1 || second.Wait != job.WaitSlot {
 		t.Fatalf("%d slots taken, the job was stored with wait %q", n, second.Wait)
 	}
-	if diff := cmp.Diff([]string{first.ID, second.ID}, announced(e, "a")); diff != "" {
+	if diff := cmp.Diff([]string{first.ID, second.ID}, announced(e)); diff != "" {
 		t.Fatalf("announced: %s", diff)
 	}
 	finish(t, e.Claim(t, second.ID, "w"), job.Result{State: job.Completed})
@@ -176,12 +177,12 @@ func TestManySubmitsAndEndsLoseNoWakeUp(t *testing.T) {
 		default:
 		}
 		ran := 0
-		for _, jobID := range announced(e, "a") {
+		for _, jobID := range announced(e) {
 			h, err := e.Jobs.Claim(t.Context(), jobID, jobtest.ClaimOptions("w"))
 			if err != nil {
 				continue // it has run
 			}
-			if got := slotsTaken(t, e, "a"); got > limit {
+			if got := slotsTaken(t, e); got > limit {
 				t.Errorf("%d slots are taken, the limit is %d", got, limit)
 			}
 			finish(t, h, job.Result{State: job.Completed})
@@ -280,7 +281,7 @@ func TestTheReconcilerAdmitsWhatACrashForgot(t *testing.T) {
 	// free and nobody was told.
 	finish(t, e.Claim(t, first.ID, "w"), job.Result{State: job.Completed})
 	e.Park(t, second.ID)
-	if got := slotsTaken(t, e, "a"); got != 0 {
+	if got := slotsTaken(t, e); got != 0 {
 		t.Fatalf("%d slots taken", got)
 	}
 	if n := repairDue(t, e, job.DueAdmit); n != 1 {
@@ -305,7 +306,7 @@ func TestLooksAtAWaitingJobSpaceOut(t *testing.T) {
 	if looks < 8 || looks > 20 {
 		t.Errorf("%d looks in an hour", looks)
 	}
-	if n := len(announced(e, "a")); n != 1 {
+	if n := len(announced(e)); n != 1 {
 		t.Errorf("%d jobs announced", n)
 	}
 }

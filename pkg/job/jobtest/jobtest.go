@@ -47,7 +47,10 @@ type Env struct {
 }
 
 // New opens a store in a temporary directory; it closes with the test.
-func New(tb testing.TB) *Env { return NewLimited(tb, nil) }
+func New(tb testing.TB) *Env {
+	tb.Helper()
+	return NewLimited(tb, nil)
+}
 
 // NewLimited is New with limits of tenants.
 func NewLimited(tb testing.TB, limit func(tenant string) int) *Env {

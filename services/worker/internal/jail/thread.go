@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"context"
 	"os"
 	"runtime"
 )
@@ -45,12 +46,15 @@ func startThread(cfg *Config) *thread {
 }
 
 // do runs f on the thread and returns its error; after runs there too, but is
-// not waited for.
-func (t *thread) do(f func() error, after func()) error {
+// not waited for. ctx bounds the wait for the thread, which serves one start at
+// a time; f bounds itself.
+func (t *thread) do(ctx context.Context, f func() error, after func()) error {
 	res := make(chan error, 1)
 	select {
 	case t.work <- func() { res <- f(); after() }:
 		return <-res
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-t.quit:
 		return ErrClosed
 	}

@@ -28,8 +28,8 @@ type Config struct {
 	StartTimeout time.Duration
 	// Version is the gateway's own, told to Codex.
 	Version string
-	// OpenFiles and Processes bound each slot's processes.
-	OpenFiles, Processes uint64
+	// Limits bound each slot's processes.
+	Limits jail.Limits
 }
 
 // Deps of a pool.
@@ -252,7 +252,7 @@ func (p *Pool) launch(ctx context.Context, s *Slot) error {
 	begin := time.Now()
 	spec := jail.Spec{
 		Args: []string{"app-server"}, Home: s.Home, Workspace: s.Workspace, Tmp: s.Tmp,
-		OpenFiles: p.cfg.OpenFiles, Processes: p.cfg.Processes,
+		Limits: p.cfg.Limits,
 	}
 	// Only what Codex needs for itself: with git on its PATH it starts some
 	// twelve git processes a job (150 ms, measured) for a hint to the model.

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +22,7 @@ import (
 	"codexgateway.dev/services/worker/internal/jail"
 	"codexgateway.dev/services/worker/internal/pool"
 	"codexgateway.dev/services/worker/internal/probe"
+	"codexgateway.dev/services/worker/internal/quota"
 	"codexgateway.dev/services/worker/internal/runner"
 	"codexgateway.dev/services/worker/internal/workspace"
 )
@@ -42,12 +45,17 @@ type Service struct {
 	cfg Config
 	Deps
 
-	id       string
+	id string
+	// mode is how jobs are held together; known once the machine was checked.
+	mode     jail.Mode
 	cli      codexversion.Package
 	launcher *jail.Launcher
 	broker   *broker.Broker
 	pool     *pool.Pool
 	runner   *runner.Runner
+
+	start   sync.Once
+	started error // of the start
 }
 
 // New returns a service, or says what is missing or wrong: a dependency, a
@@ -72,12 +80,13 @@ func New(cfg Config, d Deps) (*Service, error) {
 }
 
 // assemble builds the parts, lowest first.
-func (s *Service) assemble(mode jail.Mode) error {
+func (s *Service) assemble() error {
 	policy, err := s.policy()
 	if err != nil {
 		return err
 	}
-	s.launcher, err = jail.Open(jail.Config{Mode: mode, Codex: s.cli.Dir, Hide: s.Hide})
+	slots := filepath.Join(s.cfg.DataDir, "slots")
+	s.launcher, err = jail.Open(jail.Config{Mode: s.mode, Codex: s.cli.Dir, Hide: s.Hide, Mark: markOf(slots)})
 	if err != nil {
 		return err
 	}
@@ -90,14 +99,14 @@ func (s *Service) assemble(mode jail.Mode) error {
 		return fmt.Errorf("worker: CODEXGW_MODEL_BASE_URL: %w", err)
 	}
 	s.pool, err = pool.New(pool.Config{
-		Dir: filepath.Join(s.cfg.DataDir, "slots"), Warm: s.cfg.Warm,
-		StartTimeout: startTimeout, Version: s.Version,
+		Dir: slots, Warm: s.cfg.Warm, StartTimeout: startTimeout, Version: s.Version, Limits: s.cfg.limits(),
 	}, pool.Deps{Launcher: s.launcher, Broker: s.broker, Logger: s.Logger, Policy: policy})
 	if err != nil {
 		return err
 	}
 	s.runner = runner.New(runner.Config{
 		Lease: s.cfg.Lease, Grace: s.cfg.Grace, StallAfter: s.cfg.StallAfter, Model: s.cfg.Model, Policy: policy,
+		Disk: quota.Limits{Bytes: s.cfg.JobDiskBytes, Files: s.cfg.JobDiskFiles},
 	}, runner.Deps{Jobs: s.Jobs, Pool: s.pool, Logger: s.Logger, Now: s.Now})
 	return nil
 }
@@ -110,10 +119,25 @@ func (s *Service) policy() (workspace.Policy, error) {
 	return workspace.Policy{AllowFile: s.cfg.RepoAllowFile, MaxBytes: s.cfg.RepoMaxBytes, AllowAddrs: allow}, err
 }
 
-// Run takes jobs until ctx ends, hands back what it has not finished, and
-// leaves no process behind.
-func (s *Service) Run(ctx context.Context) error {
-	defer s.close(context.WithoutCancel(ctx))
+// markOf names the jails of the worker that owns a directory of slots: the same
+// after a restart, and no other worker's.
+func markOf(slots string) string {
+	if abs, err := filepath.Abs(slots); err == nil {
+		slots = abs
+	}
+	sum := sha256.Sum256([]byte(slots))
+	return "codexgw-jail-" + hex.EncodeToString(sum[:8])
+}
+
+// Start checks the machine, a matter of a second or two, and fails when jobs
+// cannot run safely on it. Whoever announces the worker calls it first; Run
+// calls it if nobody did.
+func (s *Service) Start(ctx context.Context) error {
+	s.start.Do(func() { s.started = s.prepare(ctx) })
+	return s.started
+}
+
+func (s *Service) prepare(ctx context.Context) error {
 	mode, err := s.check(ctx)
 	if ctx.Err() != nil {
 		return nil // asked to end while it looked: what it found says nothing
@@ -121,9 +145,21 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.assemble(mode); err != nil {
+	s.mode = mode
+	if err := s.assemble(); err != nil {
+		s.close(context.WithoutCancel(ctx))
 		return err
 	}
+	return nil
+}
+
+// Run takes jobs until ctx ends, hands back what it has not finished, and
+// leaves no process behind.
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.Start(ctx); err != nil || s.runner == nil {
+		return err
+	}
+	defer s.close(context.WithoutCancel(ctx))
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopJobs(nil)
 	release := context.AfterFunc(ctx, func() { stopJobs(runner.ErrShutdown) })
@@ -162,7 +198,7 @@ func (s *Service) Run(ctx context.Context) error {
 // lookup.
 const controlOutstanding = 64
 
-// close ends what New and Run have opened.
+// close ends what the start has opened.
 func (s *Service) close(ctx context.Context) {
 	if s.broker != nil {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

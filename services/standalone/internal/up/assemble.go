@@ -133,7 +133,7 @@ func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platfo
 	if err != nil {
 		return err
 	}
-	group.Add(chassis.Component{Name: "worker", Run: work.Run})
+	group.Add(chassis.Component{Name: "worker", Start: work.Start, Run: work.Run})
 
 	if jobs, err = store("reconciler"); err != nil {
 		return err

@@ -270,7 +270,7 @@ func (c *call) report(ctx context.Context) {
 // leftServed reports whether the call ended because Codex left with a whole
 // response.
 func (c *call) leftServed() bool {
-	return c.served && c.r.Context().Err() != nil && c.session.ctx.Err() == nil
+	return c.served && errors.Is(c.err, context.Canceled)
 }
 
 // attrs adds what every line about a call has.

@@ -139,10 +139,10 @@ func (s *Service) Start(ctx context.Context) error {
 
 func (s *Service) prepare(ctx context.Context) error {
 	mode, err := s.check(ctx)
-	if ctx.Err() != nil {
-		return nil // asked to end while it looked: what it found says nothing
-	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil: // asked to end while it looked: what it found says nothing
+		return nil
+	case err != nil:
 		return err
 	}
 	s.mode = mode

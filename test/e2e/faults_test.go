@@ -46,6 +46,7 @@ func TestACodexThatFailsInsideATurn(t *testing.T) {
 		"100 000 deltas":       {"fake:many-deltas 100000", apiv1.StatusCompleted, ""},
 		"a line of 20 MB":      {"fake:huge-line 20MB", apiv1.StatusCompleted, ""},
 	}, func(t *testing.T, c struct{ prompt, status, code string }) {
+		t.Helper()
 		o := g.run(t, c.prompt)
 		o.wantStatus(t, c.status, c.code)
 	})
@@ -69,6 +70,7 @@ func TestAModelThatKeepsFailing(t *testing.T) {
 		"silence before the stream":    {"mock: slow-first 600000\nmock: say never", "stalled"},
 		"a failure told in the stream": {"mock: fail server_error", "model_unavailable"},
 	}, func(t *testing.T, c struct{ prompt, code string }) {
+		t.Helper()
 		began := time.Now()
 		o := g.run(t, c.prompt)
 		o.wantStatus(t, apiv1.StatusFailed, c.code)

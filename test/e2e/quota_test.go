@@ -62,12 +62,12 @@ func TestAForkBombIsBounded(t *testing.T) {
 	if n := len(marked(marker)); n > 200 {
 		t.Errorf("%d processes of a bound of 200", n)
 	}
-	g.stopJob(t, bomb, apiv1.StatusCancelled)
+	g.stopJob(t, bomb)
 	wantNothingLeft(t, g, marker)
 }
 
 // stopJob cancels a running job and checks that it ends as it must, in time.
-func (g *gateway) stopJob(t *testing.T, jobID, status string) outcome {
+func (g *gateway) stopJob(t *testing.T, jobID string) {
 	t.Helper()
 	began := time.Now()
 	for range 2 { // asking twice is asking once
@@ -76,13 +76,12 @@ func (g *gateway) stopJob(t *testing.T, jobID, status string) outcome {
 		}
 	}
 	o := g.await(t, jobID)
-	o.wantStatus(t, status, "")
+	o.wantStatus(t, apiv1.StatusCancelled, "")
 	if took := time.Since(began); took > endLimit {
 		t.Errorf("%s: its end took %v, want at most %v", jobID, took, endLimit)
 	}
 	_, err := g.CancelJob(t.Context(), jobID, "")
 	wantCode(t, err, "conflict", "")
-	return o
 }
 
 func TestAFullWorkspaceEndsItsJobAndNoOther(t *testing.T) {
@@ -95,6 +94,7 @@ func TestAFullWorkspaceEndsItsJobAndNoOther(t *testing.T) {
 		"elsewhere":     "for i in 1 2 3 4 5; do head -c 40000000 /dev/zero > /tmp/f$i; done",
 		"in the secret": "mkdir -p a/b; cd a/b; for i in 1 2 3 4 5; do head -c 40000000 /dev/zero > .f$i; done; chmod 0 . ..",
 	}, func(t *testing.T, command string) {
+		t.Helper()
 		marker := newMarker()
 		o := g.run(t, "mock: shell "+command+"; sleep "+marker)
 		o.wantStatus(t, apiv1.StatusFailed, "workspace_full")
@@ -164,6 +164,7 @@ func TestNothingOutlivesATurn(t *testing.T) {
 	t.Parallel()
 	g := small(t, map[string]string{"CODEXGW_WORKER_CONCURRENCY": "8"})
 	each(t, stubborn, func(t *testing.T, command string) {
+		t.Helper()
 		marker := newMarker()
 		command = "mock: shell " + strings.ReplaceAll(command, "SLEEP", "sleep "+marker)
 		// The model goes on, and ends the turn, while the command still runs.
@@ -173,7 +174,7 @@ func TestNothingOutlivesATurn(t *testing.T) {
 
 		running := g.submit(t, apiv1.PromptParams{Prompt: command + "\nmock: hang"})
 		g.awaitEvent(t, running, "the command runs", saysCommand)
-		g.stopJob(t, running, apiv1.StatusCancelled)
+		g.stopJob(t, running)
 		wantNoProcess(t, marker)
 	})
 	wantNothingLeft(t, g, "no such process")

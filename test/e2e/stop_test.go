@@ -37,7 +37,6 @@ func stalling(t *testing.T) (dir string, reached func(t *testing.T)) {
 type phase struct {
 	codex  string // the trait of a fake Codex; empty: the real one
 	params apiv1.PromptParams
-	env    map[string]string
 	// reached waits until the job is there.
 	reached func(t *testing.T, g *gateway, jobID string)
 }
@@ -105,7 +104,7 @@ func TestAJobIsStoppedInTimeWhereverItIs(t *testing.T) {
 		t.Run("codex "+codex, func(t *testing.T) {
 			t.Parallel()
 			g := stoppable(t, codex)
-			each(t, phases, func(t *testing.T, p phase) { stopTwice(t, g, p) })
+			each(t, phases, func(t *testing.T, p phase) { t.Helper(); stopTwice(t, g, p) })
 			eventually(t, 10*time.Second, "every job's directory is removed", func() bool { return len(g.slots(t)) == 0 })
 			if below := alive(descendants(g.pid())); len(below) > 0 {
 				t.Errorf("processes are left: %v", below)
@@ -120,7 +119,7 @@ func stopTwice(t *testing.T, g *gateway, p phase) {
 	t.Helper()
 	jobID := g.submit(t, p.params)
 	p.reached(t, g, jobID)
-	g.stopJob(t, jobID, apiv1.StatusCancelled)
+	g.stopJob(t, jobID)
 
 	const timeout = 1
 	p.params.TimeoutS = timeout

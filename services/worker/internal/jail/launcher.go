@@ -47,8 +47,7 @@ func Open(cfg Config) (*Launcher, error) {
 	}
 	inheritNothing()
 	l.thread = startThread(&l.cfg)
-	err := l.thread.do(context.Background(), func() error { return endLeftovers(cfg.Mark) }, func() {})
-	if err != nil {
+	if err := l.thread.err; err != nil {
 		l.Close()
 		return nil, err
 	}

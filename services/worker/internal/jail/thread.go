@@ -15,6 +15,8 @@ type thread struct {
 	// of a root worker, in a mount namespace only this thread and its children
 	// see; empty when there is none.
 	stage string
+	// err is why what an earlier worker left could not be ended.
+	err error
 }
 
 func startThread(cfg *Config) *thread {
@@ -31,6 +33,7 @@ func startThread(cfg *Config) *thread {
 				becomeReal(cfg.UID, cfg.GID)
 			}
 		}
+		t.err = endLeftovers(cfg.Mark)
 		close(ready)
 		for {
 			select {

@@ -56,7 +56,7 @@ func (c *counter) descend(parent int, name string, depth int) error {
 	}
 	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil //nolint:nilerr // gone, replaced or closed meanwhile
+		return nil // gone, replaced or closed meanwhile
 	}
 	dir := os.NewFile(uintptr(fd), name)
 	defer func() { _ = dir.Close() }()
@@ -68,19 +68,19 @@ func (c *counter) descend(parent int, name string, depth int) error {
 			}
 		}
 		if err != nil {
-			return nil //nolint:nilerr // the end, or a directory that was removed
+			return nil // the end, or a directory that was removed
 		}
 	}
 }
 
 func (c *counter) entry(parent int, name string, depth int) error {
 	var st unix.Stat_t
-	if unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-		return nil // gone
+	if gone := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil; gone {
+		return nil
 	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	if st.Nlink > 1 && !isDir {
-		id := inode{uint64(st.Dev), st.Ino} //nolint:gosec,unconvert // G115: signed on some systems, an identity on all
+		id := inode{uint64(st.Dev), st.Ino} //nolint:unconvert // of another type on other systems
 		if c.links[id] {
 			return nil
 		}

@@ -40,37 +40,44 @@ func TestCount(t *testing.T) {
 	}{
 		"an empty directory": {lay: func(*testing.T, string) {}},
 		"files at every depth": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			write(t, d+"/a", 64*kib)
 			write(t, d+"/b/c/d", 64*kib)
 		}, files: 4, minBytes: 128 * kib, maxBytes: 160 * kib},
 		"a link counts itself, not what it names": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			if err := errors.Join(os.Symlink(outside, d+"/dir"), os.Symlink(outside+"/big", d+"/file")); err != nil {
 				t.Fatal(err)
 			}
 		}, files: 2, maxBytes: 16 * kib},
 		"a file with two names counts once": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			write(t, d+"/a", 64*kib)
 			if err := os.Link(d+"/a", d+"/b"); err != nil {
 				t.Fatal(err)
 			}
 		}, files: 1, minBytes: 64 * kib, maxBytes: 80 * kib},
 		"a sparse file takes what was written": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			write(t, d+"/a", 0)
 			if err := os.Truncate(d+"/a", 1<<40); err != nil {
 				t.Fatal(err)
 			}
 		}, limits: Limits{Bytes: 1 << 20}, files: 1, maxBytes: 64 * kib},
 		"too many bytes": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			for i := range 10 {
 				write(t, fmt.Sprintf("%s/%d", d, i), 64*kib)
 			}
 		}, limits: Limits{Bytes: 100 * kib}, files: 2, minBytes: 128 * kib, maxBytes: 160 * kib, exceeded: true},
 		"too many files": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			for i := range 100 {
 				write(t, fmt.Sprintf("%s/x/%d", d, i), 0)
 			}
 		}, limits: Limits{Files: 10}, files: 11, maxBytes: 64 * kib, exceeded: true},
 		"directories that hide by their depth": {lay: func(t *testing.T, d string) {
+			t.Helper()
 			if err := os.MkdirAll(d+strings.Repeat("/d", maxDepth+2), 0o755); err != nil {
 				t.Fatal(err)
 			}

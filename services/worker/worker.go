@@ -45,17 +45,14 @@ type Service struct {
 	cfg Config
 	Deps
 
-	id string
-	// mode is how jobs are held together; known once the machine was checked.
-	mode     jail.Mode
+	id       string
 	cli      codexversion.Package
 	launcher *jail.Launcher
 	broker   *broker.Broker
 	pool     *pool.Pool
 	runner   *runner.Runner
 
-	start   sync.Once
-	started error // of the start
+	ready chan struct{} // closed when the worker takes jobs
 }
 
 // New returns a service, or says what is missing or wrong: a dependency, a
@@ -76,17 +73,17 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if r := probe.Version(context.Background(), cli); !r.OK {
 		return nil, errs.Newf(errs.CodexMissing, "%s. %s", r.Detail, r.Fix)
 	}
-	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli}, nil
+	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli, ready: make(chan struct{})}, nil
 }
 
 // assemble builds the parts, lowest first.
-func (s *Service) assemble() error {
+func (s *Service) assemble(mode jail.Mode) error {
 	policy, err := s.policy()
 	if err != nil {
 		return err
 	}
 	slots := filepath.Join(s.cfg.DataDir, "slots")
-	s.launcher, err = jail.Open(jail.Config{Mode: s.mode, Codex: s.cli.Dir, Hide: s.Hide, Mark: markOf(slots)})
+	s.launcher, err = jail.Open(jail.Config{Mode: mode, Codex: s.cli.Dir, Hide: s.Hide, Mark: markOf(slots)})
 	if err != nil {
 		return err
 	}
@@ -129,37 +126,33 @@ func markOf(slots string) string {
 	return "codexgw-jail-" + hex.EncodeToString(sum[:8])
 }
 
-// Start checks the machine, a matter of a second or two, and fails when jobs
-// cannot run safely on it. Whoever announces the worker calls it first; Run
-// calls it if nobody did.
-func (s *Service) Start(ctx context.Context) error {
-	s.start.Do(func() { s.started = s.prepare(ctx) })
-	return s.started
-}
-
-func (s *Service) prepare(ctx context.Context) error {
-	mode, err := s.check(ctx)
-	switch {
-	case ctx.Err() != nil: // asked to end while it looked: what it found says nothing
+// Ready returns nil once the worker takes jobs. It waits for that until ctx
+// ends: the check of the machine takes a second or two after the start, and
+// whoever announces the worker must not do so before.
+func (s *Service) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
 		return nil
-	case err != nil:
-		return err
+	case <-ctx.Done():
+		return fmt.Errorf("worker: not ready: %w", ctx.Err())
 	}
-	s.mode = mode
-	if err := s.assemble(); err != nil {
-		s.close(context.WithoutCancel(ctx))
-		return err
-	}
-	return nil
 }
 
 // Run takes jobs until ctx ends, hands back what it has not finished, and
-// leaves no process behind.
+// leaves no process behind. It fails at once where jobs cannot run safely.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.Start(ctx); err != nil || s.runner == nil {
+	defer s.close(context.WithoutCancel(ctx))
+	mode, err := s.check(ctx)
+	if ctx.Err() != nil {
+		return nil // asked to end while it looked: what it found says nothing
+	}
+	if err != nil {
 		return err
 	}
-	defer s.close(context.WithoutCancel(ctx))
+	if err := s.assemble(mode); err != nil {
+		return err
+	}
+	close(s.ready)
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopJobs(nil)
 	release := context.AfterFunc(ctx, func() { stopJobs(runner.ErrShutdown) })
@@ -198,7 +191,7 @@ func (s *Service) Run(ctx context.Context) error {
 // lookup.
 const controlOutstanding = 64
 
-// close ends what the start has opened.
+// close ends what New and Run have opened.
 func (s *Service) close(ctx context.Context) {
 	if s.broker != nil {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -133,7 +133,8 @@ func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platfo
 	if err != nil {
 		return err
 	}
-	group.Add(chassis.Component{Name: "worker", Start: work.Start, Run: work.Run})
+	group.Add(chassis.Component{Name: "worker", Run: work.Run})
+	rt.Health.AddCheck("worker", readyTimeout, work.Ready)
 
 	if jobs, err = store("reconciler"); err != nil {
 		return err

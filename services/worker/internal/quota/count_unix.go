@@ -75,8 +75,8 @@ func (c *counter) descend(parent int, name string, depth int) error {
 
 func (c *counter) entry(parent int, name string, depth int) error {
 	var st unix.Stat_t
-	if gone := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil; gone {
-		return nil
+	if err := unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil //nolint:nilerr // gone
 	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	if st.Nlink > 1 && !isDir {

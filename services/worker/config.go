@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"codexgateway.dev/services/worker/internal/jail"
 )
 
 // Config of the worker.
@@ -30,6 +32,12 @@ type Config struct {
 	ModelRetries     int           `env:"CODEXGW_MODEL_ATTEMPTS,default=6" min:"1" max:"20" doc:"Requests the broker makes before it passes a failing model's answer on."`
 	ModelRetryWait   time.Duration `env:"CODEXGW_MODEL_RETRY_WAIT,default=2m" min:"1s" max:"1h" doc:"Longest sum of the broker's waits between those requests."`
 	AllowUnsandboxed bool          `env:"CODEXGW_ALLOW_UNSANDBOXED,default=false" doc:"Take jobs although a check of the sandbox failed; their commands may then fail or be less confined. Only where the whole worker is one throw-away sandbox."`
+
+	JobProcesses int   `env:"CODEXGW_JOB_PROCESSES,default=2048" min:"64" max:"1000000" doc:"Processes and threads of one job, some 40 of them Codex's own; a command that starts more gets an error."`
+	JobOpenFiles int   `env:"CODEXGW_JOB_OPEN_FILES,default=16384" min:"256" max:"1000000" doc:"Open files of each process of a job."`
+	JobFileBytes int64 `env:"CODEXGW_JOB_FILE_BYTES,default=4294967296" min:"67108864" doc:"Largest file a job may write, in bytes."`
+	JobDiskBytes int64 `env:"CODEXGW_JOB_DISK_BYTES,default=10737418240" min:"67108864" doc:"Disk that a job's workspace and temporary files may take, in bytes; a job over it fails with workspace_full."`
+	JobDiskFiles int64 `env:"CODEXGW_JOB_DISK_FILES,default=1000000" min:"1000" doc:"Files and directories a job may have; a job over it fails with workspace_full."`
 
 	RepoAllowFile bool     `env:"CODEXGW_REPO_ALLOW_FILE,default=false" doc:"Allow file:// repositories."`
 	RepoMaxBytes  int64    `env:"CODEXGW_REPO_MAX_BYTES,default=2147483648" doc:"Largest repository a job may clone, in bytes."`
@@ -63,4 +71,11 @@ func (c *Config) egress() ([]netip.Prefix, error) {
 		prefixes = append(prefixes, p)
 	}
 	return prefixes, nil
+}
+
+// limits are what the kernel holds one job to.
+func (c *Config) limits() jail.Limits {
+	return jail.Limits{
+		Processes: uint64(c.JobProcesses), OpenFiles: uint64(c.JobOpenFiles), FileBytes: uint64(c.JobFileBytes), //nolint:gosec // G115: at least the declared minimum
+	}
 }

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +22,7 @@ import (
 	"codexgateway.dev/services/worker/internal/jail"
 	"codexgateway.dev/services/worker/internal/pool"
 	"codexgateway.dev/services/worker/internal/probe"
+	"codexgateway.dev/services/worker/internal/quota"
 	"codexgateway.dev/services/worker/internal/runner"
 	"codexgateway.dev/services/worker/internal/workspace"
 )
@@ -48,6 +51,8 @@ type Service struct {
 	broker   *broker.Broker
 	pool     *pool.Pool
 	runner   *runner.Runner
+
+	ready chan struct{} // closed when the worker takes jobs
 }
 
 // New returns a service, or says what is missing or wrong: a dependency, a
@@ -68,7 +73,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if r := probe.Version(context.Background(), cli); !r.OK {
 		return nil, errs.Newf(errs.CodexMissing, "%s. %s", r.Detail, r.Fix)
 	}
-	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli}, nil
+	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli, ready: make(chan struct{})}, nil
 }
 
 // assemble builds the parts, lowest first.
@@ -77,7 +82,8 @@ func (s *Service) assemble(mode jail.Mode) error {
 	if err != nil {
 		return err
 	}
-	s.launcher, err = jail.Open(jail.Config{Mode: mode, Codex: s.cli.Dir, Hide: s.Hide})
+	slots := filepath.Join(s.cfg.DataDir, "slots")
+	s.launcher, err = jail.Open(jail.Config{Mode: mode, Codex: s.cli.Dir, Hide: s.Hide, Mark: markOf(slots)})
 	if err != nil {
 		return err
 	}
@@ -90,14 +96,14 @@ func (s *Service) assemble(mode jail.Mode) error {
 		return fmt.Errorf("worker: CODEXGW_MODEL_BASE_URL: %w", err)
 	}
 	s.pool, err = pool.New(pool.Config{
-		Dir: filepath.Join(s.cfg.DataDir, "slots"), Warm: s.cfg.Warm,
-		StartTimeout: startTimeout, Version: s.Version,
+		Dir: slots, Warm: s.cfg.Warm, StartTimeout: startTimeout, Version: s.Version, Limits: s.cfg.limits(),
 	}, pool.Deps{Launcher: s.launcher, Broker: s.broker, Logger: s.Logger, Policy: policy})
 	if err != nil {
 		return err
 	}
 	s.runner = runner.New(runner.Config{
 		Lease: s.cfg.Lease, Grace: s.cfg.Grace, StallAfter: s.cfg.StallAfter, Model: s.cfg.Model, Policy: policy,
+		Disk: quota.Limits{Bytes: s.cfg.JobDiskBytes, Files: s.cfg.JobDiskFiles},
 	}, runner.Deps{Jobs: s.Jobs, Pool: s.pool, Logger: s.Logger, Now: s.Now})
 	return nil
 }
@@ -110,8 +116,30 @@ func (s *Service) policy() (workspace.Policy, error) {
 	return workspace.Policy{AllowFile: s.cfg.RepoAllowFile, MaxBytes: s.cfg.RepoMaxBytes, AllowAddrs: allow}, err
 }
 
+// markOf names the jails of the worker that owns a directory of slots: the same
+// after a restart, and no other worker's.
+func markOf(slots string) string {
+	if abs, err := filepath.Abs(slots); err == nil {
+		slots = abs
+	}
+	sum := sha256.Sum256([]byte(slots))
+	return "codexgw-jail-" + hex.EncodeToString(sum[:8])
+}
+
+// Ready returns nil once the worker takes jobs. It waits for that until ctx
+// ends: the check of the machine takes a second or two after the start, and
+// whoever announces the worker must not do so before.
+func (s *Service) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("worker: not ready: %w", ctx.Err())
+	}
+}
+
 // Run takes jobs until ctx ends, hands back what it has not finished, and
-// leaves no process behind.
+// leaves no process behind. It fails at once where jobs cannot run safely.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.close(context.WithoutCancel(ctx))
 	mode, err := s.check(ctx)
@@ -124,6 +152,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.assemble(mode); err != nil {
 		return err
 	}
+	close(s.ready)
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopJobs(nil)
 	release := context.AfterFunc(ctx, func() { stopJobs(runner.ErrShutdown) })

@@ -18,6 +18,13 @@ import (
 // beside it is the real one's, because the jail is built with it.
 func fakePackage(t *testing.T) string {
 	t.Helper()
+	return fakeWith(t, "")
+}
+
+// fakeWith is a package with a fake of that name, which chooses what it does
+// before any prompt.
+func fakeWith(t *testing.T, trait string) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "codex-resources"), os.DirFS(filepath.Join(tests.codex.Dir, "codex-resources"))); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -26,7 +33,15 @@ func fakePackage(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeProgram(t, filepath.Join(dir, "bin", "codex"), raw)
+	program := filepath.Join(dir, "bin", "codex")
+	if trait == "" {
+		writeProgram(t, program, raw)
+	} else {
+		writeProgram(t, program+"-"+trait, raw)
+		if err := os.Symlink("codex-"+trait, program); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// The jail's user passes through: t.TempDir's parent is 0755 but it is not.
 	if err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {

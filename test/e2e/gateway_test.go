@@ -62,6 +62,8 @@ type gateway struct {
 	cmd            *exec.Cmd
 	// done is closed when the process has ended with the state in cmd.
 	done chan struct{}
+	// left are processes that a kill has left and the next start must end.
+	left []procInfo
 }
 
 // capture keeps what a process prints, over all its restarts.
@@ -96,6 +98,9 @@ func start(t *testing.T, opt options) *gateway {
 	}
 	g := newGateway(opt)
 	t.Cleanup(func() {
+		for _, p := range alive(g.left) { // it was not started again
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
 		if err := errors.Join(g.stop(), g.healthy()); err != nil {
 			t.Error(err)
 		}
@@ -132,6 +137,9 @@ func (g *gateway) up(t *testing.T) {
 	t.Helper()
 	if err := g.launch(); err != nil {
 		t.Fatal(err)
+	}
+	if left := alive(g.left); len(left) > 0 {
+		t.Errorf("processes outlive the kill of the gateway and its next start: %v", left)
 	}
 }
 
@@ -306,9 +314,7 @@ func (g *gateway) kill(t *testing.T) {
 	}
 	g.wait(t)
 	eventually(t, 10*time.Second, "the processes of a killed gateway end", func() bool { return len(running(alive(below))) == 0 })
-	for _, p := range alive(below) {
-		_ = syscall.Kill(p.pid, syscall.SIGKILL)
-	}
+	g.left = append(g.left, alive(below)...)
 }
 
 // stop is terminate without a test; a gateway that does not run is fine.

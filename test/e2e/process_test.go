@@ -95,7 +95,8 @@ func alive(list []procInfo) []procInfo {
 
 // running leaves out the first process of a jail that was not made yet when its
 // parent was killed: bubblewrap ties it to its parent only when it is set up,
-// and one that is not waits for ever. It has no child and runs nothing of a job.
+// and one that is not waits. It has no child and runs nothing of a job; the next
+// start ends it.
 func running(list []procInfo) []procInfo {
 	return slices.DeleteFunc(list, func(p procInfo) bool {
 		children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", p.pid))

@@ -33,13 +33,16 @@
 //	                            have no effect
 //	fake:exit-without-turn      exit with status 0 and leave the turn open
 //	fake:crash-mid-turn         exit with status 101 in the middle of a message
+//	fake:crash-in-command       exit with status 101 while a command runs
 //	fake:crash-once             crash-mid-turn the first time in a conversation,
 //	                            hello after a resume
 //
 // # Names
 //
-// What comes before any prompt is chosen by the name it is called by, a copy or
-// a symlink of the binary: one with "no-sandbox" in it fails the sandbox probe,
-// "slow-init" answers initialize after two seconds, "no-init" never does, and
-// "old-version" says that it is 0.100.0.
+// What comes before any prompt is chosen by the name it is called by, or that of
+// the file a symlink leads to: one with "no-sandbox" in it fails the sandbox probe,
+// "slow-init" answers initialize after two seconds, "no-init" never does and
+// "crash-init" exits with status 101 instead; "no-thread" and "crash-thread" do
+// the same to thread/start and thread/resume; "old-version" says that it is
+// 0.100.0.
 package main

@@ -17,7 +17,7 @@ func main() {
 	sigs := make(chan os.Signal, 1)
 	signal.Notify(sigs, syscall.SIGTERM)
 	os.Exit(run(context.Background(), &process{
-		name:   filepath.Base(os.Args[0]),
+		name:   calledBy(),
 		args:   os.Args[1:],
 		home:   os.Getenv("CODEX_HOME"),
 		stdin:  os.Stdin,
@@ -25,6 +25,16 @@ func main() {
 		stderr: os.Stderr,
 		term:   sigs,
 	}))
+}
+
+// calledBy is the name the program was called by and, where that is a symlink,
+// the name of what it leads to.
+func calledBy() string {
+	name := filepath.Base(os.Args[0])
+	if exe, err := os.Executable(); err == nil {
+		name += " " + filepath.Base(exe)
+	}
+	return name
 }
 
 // process is everything fakecodex takes from outside.

@@ -92,6 +92,10 @@ func (p *player) run(ctx context.Context, sc scenario) (end outcome, turnError a
 		return vanished, nil
 	case "crash-mid-turn":
 		return p.crash(), nil
+	case "crash-in-command":
+		p.item("item/started", commandItem(p.t.cwd, "sleep 600", "inProgress"))
+		p.s.exit(101)
+		return vanished, nil
 	case "crash-once":
 		if !p.t.resumed {
 			return p.crash(), nil

@@ -160,6 +160,10 @@ func (s *server) initialize(ctx context.Context, r *request) {
 	if s.p.named("no-init") {
 		return
 	}
+	if s.p.named("crash-init") {
+		s.exit(101)
+		return
+	}
 	if s.p.named("slow-init") && !pause(ctx, slowInit) {
 		return
 	}

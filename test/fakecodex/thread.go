@@ -64,6 +64,12 @@ func (s *server) call(ctx context.Context, r *request) {
 			return
 		}
 	}
+	if opening := r.Method == "thread/start" || r.Method == "thread/resume"; opening && s.p.named("no-thread") {
+		return
+	} else if opening && s.p.named("crash-thread") {
+		s.exit(101)
+		return
+	}
 	switch r.Method {
 	case "thread/start":
 		s.startThread(r, &p)

@@ -141,6 +141,7 @@ func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platfo
 		return err
 	}
 	group.Add(chassis.Component{Name: "worker", Run: work.Run})
+	rt.Health.AddCheck("worker", readyTimeout, work.Ready)
 
 	if jobs, err = store("reconciler"); err != nil {
 		return err

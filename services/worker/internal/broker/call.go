@@ -27,6 +27,9 @@ type call struct {
 	status   int // that Codex got, 0 none
 	attempts int
 	err      error // why it went wrong, for the log
+	// served: Codex got the whole response. It then leaves without waiting for
+	// the end of the stream, which is no fault.
+	served bool
 }
 
 // serveHTTP checks the token, then the route, then what the session may do.
@@ -224,6 +227,7 @@ func (c *call) relay(ctx context.Context, o outcome) {
 			c.err = err
 			panic(http.ErrAbortHandler)
 		}
+		c.served = m.ended
 		if rerr != nil {
 			break
 		}
@@ -253,7 +257,7 @@ func (c *call) pass(ctx context.Context, chunk []byte) error {
 func (c *call) report(ctx context.Context) {
 	c.metrics.answered(ctx, c.status)
 	level := slog.LevelDebug
-	if c.err != nil || c.status >= http.StatusBadRequest {
+	if c.err != nil && !c.leftServed() || c.status >= http.StatusBadRequest {
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.Int("status", c.status)}
@@ -261,6 +265,12 @@ func (c *call) report(ctx context.Context) {
 		attrs = append(attrs, slog.String("error", c.err.Error()))
 	}
 	c.opt.Logger.LogAttrs(ctx, level, "model request", c.attrs(attrs...)...)
+}
+
+// leftServed reports whether the call ended because Codex left with a whole
+// response.
+func (c *call) leftServed() bool {
+	return c.served && errors.Is(c.err, context.Canceled)
 }
 
 // attrs adds what every line about a call has.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -27,7 +28,8 @@ func count(stream string, chunk int) (out []tokens) {
 func TestMeterFindsUsage(t *testing.T) {
 	t.Parallel()
 	want := []tokens{{Input: 7, Output: 3, Total: 10}}
-	long := strings.Repeat("x", maxLine)
+	long := strings.Repeat("x", 5<<20)
+	output := `"output":[{"type":"message","usage":{"input_tokens":1},"content":[{"text":"\"}],\"usage\":{\\` + long + `"}]}]`
 	tests := []struct {
 		name, stream string
 		want         []tokens
@@ -43,7 +45,12 @@ func TestMeterFindsUsage(t *testing.T) {
 		{"usage null", `data: {"type":"response.completed","response":{"usage":null}}` + "\n\n", nil},
 		{"broken JSON", "data: {\"type\":\"response.completed\"\n\n" + finalLine + "\n\n", want},
 		{"negative counts", strings.ReplaceAll(finalLine, ":7", ":-7") + "\n\n", []tokens{{Output: 3, Total: 10}}},
-		{"after a line too long to count", "event: response.completed\ndata: " + long + "\n\n" + finalLine + "\n\n", want},
+		{"behind an output of megabytes", strings.Replace(finalLine, `"usage"`, output+`,"usage"`, 1) + "\n\n", want},
+		{"before an output of megabytes", strings.Replace(finalLine, `10}}`, `10},`+output+`}`, 1) + "\n\n", want},
+		{"before the type", `data: {"response":{"usage":{"input_tokens":7,"output_tokens":3,"total_tokens":10}},"type":"response.completed"}` + "\n\n", want},
+		{"not that of the response", `data: {"type":"response.completed","usage":{"input_tokens":7},"response":{"metadata":{"usage":{"input_tokens":7}}}}` + "\n\n", nil},
+		{"not in an array", `data: [{"type":"response.completed","response":{"usage":{"input_tokens":7}}}]` + "\n\n", nil},
+		{"after a line that is no JSON", "event: response.completed\ndata: " + long + "\n\n" + finalLine + "\n\n", want},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,17 +64,72 @@ func TestMeterFindsUsage(t *testing.T) {
 	}
 }
 
-// TestMeterMemoryIsBounded: a line without end is not collected.
+// TestMeterMemoryIsBounded: neither a line without end nor a usage without end
+// is collected.
 func TestMeterMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	m := meter{found: func(tokens) {}}
-	chunk := []byte("data: " + strings.Repeat("x", 1<<20))
-	for range 64 {
-		m.write(chunk)
-		if cap(m.line) > 2*maxLine {
-			t.Fatalf("the line buffer has %d bytes", cap(m.line))
+	for name, begin := range map[string]string{
+		"data": `data: {"`, "a usage": `data: {"response":{"usage":{"`, "an event": "event: ", "nesting": "data: ",
+	} {
+		m := meter{found: func(tokens) {}}
+		m.write([]byte(begin))
+		chunk := []byte(strings.Repeat("x", 1<<20))
+		if name == "nesting" {
+			chunk = []byte(strings.Repeat("[", 1<<20))
+		}
+		for range 8 {
+			m.write(chunk)
+		}
+		if held := cap(m.line) + cap(m.scan.text) + cap(m.scan.usage) + cap(m.scan.kind); held > 4*maxUsage {
+			t.Errorf("%s: %d bytes are held", name, held)
 		}
 	}
+}
+
+// FuzzScanner compares the scan of an object with a decoder that keeps it.
+func FuzzScanner(f *testing.F) {
+	f.Add(strings.TrimPrefix(finalLine, "data: "))
+	f.Add(`{"response":{"usage":{"input_tokens":1,"x":[{}]},"a":["\\"]},"type":"response.failed"}`)
+	f.Add(`{"type":"a","type":"b","response":[{"usage":{}}]}`)
+	f.Add(`{"response":{"usage":null},"a":{"type":"c"}}`)
+	f.Fuzz(func(t *testing.T, object string) {
+		var s scanner
+		s.write([]byte(object))
+		if !json.Valid([]byte(object)) {
+			return // it must only not panic
+		}
+		var top map[string]json.RawMessage
+		if json.Unmarshal([]byte(object), &top) != nil || top == nil {
+			if s.whole() {
+				t.Errorf("an object in %q", object)
+			}
+			return
+		}
+		if !s.whole() {
+			t.Fatalf("no whole object in %q", object)
+		}
+		if strings.Contains(object, `\u`) || strings.Count(object, `"type"`) > 1 || strings.Count(object, `"response"`) > 1 || strings.Count(object, `"usage"`) > 1 {
+			return // escaped and repeated names: the decoder has its own view of them
+		}
+		var kind string
+		if json.Unmarshal(top["type"], &kind) == nil && len(kind) < maxName && !strings.ContainsRune(string(top["type"]), '\\') && string(s.kind) != kind {
+			t.Errorf("type %q, want %q in %q", s.kind, kind, object)
+		}
+		var response map[string]json.RawMessage
+		if json.Unmarshal(top["response"], &response) != nil {
+			response = nil
+		}
+		want := strings.TrimSpace(string(response["usage"]))
+		if !strings.HasPrefix(want, "{") || len(want) > maxUsage {
+			want = ""
+		}
+		if string(s.usage) != want && want != "" {
+			t.Errorf("usage %q, want %q in %q", s.usage, want, object)
+		}
+		if want == "" && response["usage"] == nil && len(s.usage) > 0 {
+			t.Errorf("usage %q of nothing in %q", s.usage, object)
+		}
+	})
 }
 
 func FuzzMeter(f *testing.F) {

@@ -154,6 +154,38 @@ func TestClientLeaving(t *testing.T) {
 	<-done
 }
 
+// TestLeavingWithAWholeResponseIsNoWarning: Codex does not wait for the end of
+// the stream, so it happens on every call.
+func TestLeavingWithAWholeResponseIsNoWarning(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ stream, level string }{
+		"whole": {doneEvent, "DEBUG"},
+		"half":  {"data: {}\n\n", "WARN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			up := newHanging(c.stream)
+			b := setup(t, up, nil)
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			res, err := b.client.Do(b.request(ctx, b.session, strings.NewReader("{}")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(res.Body, make([]byte, len(c.stream))); err != nil {
+				t.Fatal(err)
+			}
+			leave()
+			_ = res.Body.Close()
+			<-up.gotten
+			b.session.Close() // waits for the call
+			if log := b.log.String(); !strings.Contains(log, `"level":"`+c.level+`","msg":"model request"`) {
+				t.Errorf("no line at level %s:\n%s", c.level, log)
+			}
+		})
+	}
+}
+
 func TestJobDeadline(t *testing.T) {
 	t.Parallel()
 	up := newHanging("")

@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 )
 
-// maxLine bounds the one line of a stream that is looked into. The final event
-// repeats the whole output, so it may be long; a longer line is not counted.
-const maxLine = 4 << 20
+// maxField bounds a line that is not data: the name of an event, a comment.
+const maxField = 1 << 10
 
 // maxTokens is more than any one response can have.
 const maxTokens = 1 << 40
@@ -36,32 +35,38 @@ func (t tokens) sane() tokens {
 	return t
 }
 
-// meter finds the usage in a stream of server-sent events as it passes by. It
-// keeps at most one line, and only of events that can carry usage.
+// meter finds the usage in a stream of server-sent events as it passes by. The
+// final event repeats the whole output and may have any length, so a line of
+// data is scanned and never kept.
 type meter struct {
 	found func(tokens)
+	// ended: the response's final event has passed, all of it.
+	ended bool
 
-	line  []byte
-	skip  bool   // the rest of this line is of no interest
+	line  []byte // the line so far, unless it is data
+	data  bool   // it is data, and goes to scan
+	skip  bool   // the rest of it is of no interest
 	event string // the "event:" of the block being read, "" if none was given
+	scan  scanner
 }
 
 // write looks at the next bytes of the stream; they may end anywhere.
 func (m *meter) write(p []byte) {
 	for len(p) > 0 {
 		end := bytes.IndexByte(p, '\n')
-		part := p
-		if end >= 0 {
-			part = p[:end]
-		}
-		m.add(part)
 		if end < 0 {
+			m.add(p)
 			return
 		}
-		if !m.skip {
+		m.add(p[:end])
+		switch {
+		case m.skip:
+		case m.data:
+			m.finish()
+		default:
 			m.read(bytes.TrimSuffix(m.line, []byte("\r")))
 		}
-		m.line, m.skip = m.line[:0], false
+		m.line, m.data, m.skip = m.line[:0], false, false
 		p = p[end+1:]
 	}
 }
@@ -70,17 +75,25 @@ func (m *meter) write(p []byte) {
 const dataField = "data:"
 
 func (m *meter) add(part []byte) {
-	if m.skip {
+	switch {
+	case m.skip:
+		return
+	case m.data:
+		m.scan.write(part)
 		return
 	}
-	if len(m.line)+len(part) > maxLine {
-		m.line, m.skip = nil, true
+	take := min(len(part), maxField-len(m.line))
+	m.line = append(m.line, part[:take]...)
+	if rest, ok := bytes.CutPrefix(m.line, []byte(dataField)); ok {
+		m.scan = scanner{usage: m.scan.usage[:0]}
+		m.data, m.skip = true, m.event != "" && !final(m.event)
+		if !m.skip {
+			m.scan.write(rest)
+			m.scan.write(part[take:])
+		}
 		return
 	}
-	m.line = append(m.line, part...)
-	if m.event != "" && !final(m.event) && bytes.HasPrefix(m.line, []byte(dataField)) {
-		m.line, m.skip = m.line[:0], true
-	}
+	m.skip = take < len(part)
 }
 
 // final reports whether an event ends a response.
@@ -88,6 +101,7 @@ func final(event string) bool {
 	return event == "response.completed" || event == "response.failed" || event == "response.incomplete"
 }
 
+// read takes in a line that is not data.
 func (m *meter) read(line []byte) {
 	if len(line) == 0 {
 		m.event = ""
@@ -95,22 +109,17 @@ func (m *meter) read(line []byte) {
 	}
 	if name, ok := bytes.CutPrefix(line, []byte("event:")); ok {
 		m.event = string(bytes.TrimSpace(name))
+	}
+}
+
+// finish looks at what the scan of a line of data has found.
+func (m *meter) finish() {
+	if !m.scan.whole() || !final(string(m.scan.kind)) {
 		return
 	}
-	data, ok := bytes.CutPrefix(line, []byte(dataField))
-	if !ok {
-		return
-	}
-	var e struct {
-		Type     string `json:"type"`
-		Response struct {
-			Usage *tokens `json:"usage"`
-		} `json:"response"`
-	}
-	if json.Unmarshal(data, &e) == nil && final(e.Type) && e.Response.Usage != nil {
-		m.found(e.Response.Usage.sane())
-	}
-	if cap(m.line) > 64<<10 {
-		m.line = nil // one long event does not pin its memory for the stream's life
+	m.ended = true
+	var t tokens
+	if len(m.scan.usage) > 0 && json.Unmarshal(m.scan.usage, &t) == nil {
+		m.found(t.sane())
 	}
 }

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,7 +57,7 @@ type sources struct {
 // It holds no secret: other users of the host can read it.
 func (c *Config) bwrapArgs(src sources, p Paths, program string, args []string) []string {
 	a := []string{
-		"bwrap",
+		cmp.Or(c.Mark, "bwrap"),
 		"--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
 		"--hostname", "codex", "--die-with-parent",
 		"--json-status-fd", statusFD, "--block-fd", blockFD,
@@ -70,14 +71,16 @@ func (c *Config) bwrapArgs(src sources, p Paths, program string, args []string) 
 		"--perms", "0700", "--dir", p.Home,
 		"--perms", "1777", "--size", "67108864", "--tmpfs", "/var/tmp",
 		"--proc", "/proc", "--dev", "/dev",
+		"--perms", "1777", "--size", strconv.FormatInt(c.ShmBytes, 10), "--tmpfs", "/dev/shm",
 	)
 	a = append(a, c.hostMounts(src.expose)...)
 	return append(append(a,
 		"--ro-bind", src.codex, CodexDir,
 		"--bind", src.home, HomeDir,
 		"--bind", src.workspace, WorkspaceDir,
-		// Last, because bubblewrap makes the mount points above in it.
-		"--remount-ro", "/",
+		// Last, because bubblewrap makes the mount points above in them. /dev is
+		// memory too, and nobody needs to make files there.
+		"--remount-ro", "/dev", "--remount-ro", "/",
 		"--chdir", WorkspaceDir,
 		"--", program), args...)
 }

@@ -3,6 +3,7 @@
 package jail
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,7 +36,7 @@ func (g group) gone() {
 	}
 }
 
-func (l *Launcher) startGroup(s Spec) (*Process, error) {
+func (l *Launcher) startGroup(ctx context.Context, s Spec) (*Process, error) {
 	paths := l.cfg.paths(&s)
 	if err := os.MkdirAll(paths.Home, 0o700); err != nil {
 		return nil, fmt.Errorf("jail: start: %w", err)
@@ -51,7 +52,7 @@ func (l *Launcher) startGroup(s Spec) (*Process, error) {
 		Stdin: p.child[0], Stdout: p.child[1], Stderr: p.child[2],
 		SysProcAttr: groupAttr(),
 	}
-	if err := l.thread.do(cmd.Start, func() {}); err != nil {
+	if err := l.thread.do(ctx, cmd.Start, func() {}); err != nil {
 		p.close()
 		return nil, fmt.Errorf("jail: start: %w", err)
 	}

@@ -67,12 +67,18 @@ type Config struct {
 	// Hide are host paths to cover when they lie inside a shown directory: the
 	// data directory, files with secrets. Those outside are not shown anyway.
 	Hide []string
+	// Mark is a name of the worker's own that its jails show as the name of their
+	// bubblewrap, by which Open finds those a killed worker left; see
+	// endLeftovers. Two workers must not share one. Empty: nothing is looked for.
+	Mark string
 	// UID and GID are the user the tree runs as when the worker is root; 0 is
 	// nobody. A worker that is not root runs it as itself.
 	UID, GID int
 	// TmpBytes bounds the memory-backed /tmp of a job without Spec.Tmp.
 	// 0 is 1 GiB.
 	TmpBytes int64
+	// ShmBytes bounds a job's /dev/shm. 0 is 256 MiB.
+	ShmBytes int64
 }
 
 // Spec is one process tree.
@@ -88,10 +94,21 @@ type Spec struct {
 	// WorkspaceDir, writable. They must exist; see Launcher.Own.
 	Home, Workspace string
 	// Tmp is the host directory seen as /tmp; empty: a fresh tmpfs.
-	Tmp string
-	// OpenFiles and Processes bound the tree (RLIMIT_NOFILE, RLIMIT_NPROC);
-	// 0 leaves the worker's own limit.
-	OpenFiles, Processes uint64
+	Tmp    string
+	Limits Limits
+}
+
+// Limits bound what one tree takes of the machine in Namespace mode; 0 leaves
+// the worker's own limit, and so does ProcessGroup mode.
+type Limits struct {
+	// Processes bounds the processes and threads of this tree alone
+	// (RLIMIT_NPROC), although all trees run as one user: the kernel counts them
+	// per user namespace, and each tree has one of its own.
+	Processes uint64
+	// OpenFiles bounds the descriptors of each process (RLIMIT_NOFILE).
+	OpenFiles uint64
+	// FileBytes bounds each file (RLIMIT_FSIZE); a write beyond it fails.
+	FileBytes uint64
 }
 
 // Paths are the directories as the tree sees them.

@@ -161,7 +161,7 @@ func TestInsideOfTheJail(t *testing.T) {
 	l := launcher(t, jail.Config{})
 	s := dirs(t, l)
 	s.Env = []string{"EXTRA=1"}
-	s.OpenFiles, s.Processes = 300, 128
+	s.Limits = jail.Limits{OpenFiles: 300, Processes: 128}
 
 	t.Run("environment is the given one", func(t *testing.T) {
 		t.Parallel()

@@ -18,8 +18,10 @@ type Launcher struct {
 	closing sync.Once
 }
 
-// Open returns a launcher for cfg. It starts no process; ask [Launcher.Detect]
-// whether the mode works. Close it when all processes have ended.
+// Open returns a launcher for cfg, after it has ended what an earlier launcher
+// with the same Config.Mark left when its process was killed. It starts no
+// process; ask [Launcher.Detect] whether the mode works. Close it when all
+// processes have ended.
 func Open(cfg Config) (*Launcher, error) {
 	if !filepath.IsAbs(cfg.Codex) {
 		return nil, fmt.Errorf("jail: Config.Codex %q is not an absolute path", cfg.Codex)
@@ -33,6 +35,9 @@ func Open(cfg Config) (*Launcher, error) {
 	if cfg.TmpBytes == 0 {
 		cfg.TmpBytes = 1 << 30
 	}
+	if cfg.ShmBytes == 0 {
+		cfg.ShmBytes = 256 << 20
+	}
 	if os.Geteuid() != 0 || cfg.Mode != Namespace {
 		cfg.UID, cfg.GID = os.Geteuid(), os.Getegid()
 	}
@@ -42,6 +47,10 @@ func Open(cfg Config) (*Launcher, error) {
 	}
 	inheritNothing()
 	l.thread = startThread(&l.cfg)
+	if err := l.thread.err; err != nil {
+		l.Close()
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -92,7 +101,7 @@ func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) {
 		return nil, fmt.Errorf("jail: start: %w", context.Cause(ctx))
 	}
 	if l.cfg.Mode == ProcessGroup {
-		return l.startGroup(s)
+		return l.startGroup(ctx, s)
 	}
 	return l.startNamespace(ctx, s)
 }

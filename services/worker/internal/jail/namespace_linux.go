@@ -145,7 +145,7 @@ func (l *Launcher) startNamespace(ctx context.Context, s Spec) (*Process, error)
 	}
 	var n *namespaces
 	decoder := json.NewDecoder(statusR)
-	err = l.thread.do(func() error {
+	err = l.thread.do(ctx, func() error {
 		if err := l.compose(cmd, &stage, &s, paths); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (l *Launcher) startNamespace(ctx context.Context, s Spec) (*Process, error)
 		if n, err = await(ctx, cmd, statusR, decoder); err != nil {
 			return err
 		}
-		limit(n.init, &s)
+		limit(n.init, s.Limits)
 		_, _ = blockW.Write([]byte{1}) // a dead reader shows as the tree's end
 		return nil
 	}, stage.clear)
@@ -257,19 +257,30 @@ func failed(cmd *exec.Cmd, p *pipes, cause error) error {
 	return explain(strings.TrimSpace(string(out[:k])))
 }
 
-// limit applies the spec's limits to init, from which all others inherit. A
-// limit above the worker's own is refused by the kernel and stays the worker's.
-// It runs on the launcher's thread, see becomeReal.
-func limit(pid int, s *Spec) {
-	set := func(resource int, v uint64) {
-		_ = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: v, Max: v}, nil)
-	}
-	set(unix.RLIMIT_CORE, 0) // a core file would hold the job's token
-	if s.OpenFiles > 0 {
-		set(unix.RLIMIT_NOFILE, s.OpenFiles)
-	}
-	if s.Processes > 0 {
-		set(unix.RLIMIT_NPROC, s.Processes)
+// limit applies the limits to init, from which all others inherit. It must come
+// after init's user namespace was made: the number of processes is compared
+// within the namespace with the limit of whoever forks, and outside of it with
+// the limit of whoever made the namespace. Set any earlier, it would be one
+// limit for the sum of all trees, and one job could keep every other from
+// starting a process. It runs on the launcher's thread, see becomeReal.
+func limit(pid int, l Limits) {
+	for _, r := range []struct {
+		resource int
+		most     uint64
+	}{
+		{unix.RLIMIT_CORE, 0}, // a core file would hold the job's token
+		{unix.RLIMIT_NPROC, l.Processes},
+		{unix.RLIMIT_NOFILE, l.OpenFiles},
+		{unix.RLIMIT_FSIZE, l.FileBytes},
+	} {
+		if r.most == 0 && r.resource != unix.RLIMIT_CORE {
+			continue
+		}
+		var own unix.Rlimit
+		if unix.Prlimit(pid, r.resource, nil, &own) == nil {
+			r.most = min(r.most, own.Max) // more needs a privilege and would be refused
+		}
+		_ = unix.Prlimit(pid, r.resource, &unix.Rlimit{Cur: r.most, Max: r.most}, nil)
 	}
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(oomScore), 0)
 }

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"context"
 	"os"
 	"runtime"
 )
@@ -14,6 +15,8 @@ type thread struct {
 	// of a root worker, in a mount namespace only this thread and its children
 	// see; empty when there is none.
 	stage string
+	// err is why what an earlier worker left could not be ended.
+	err error
 }
 
 func startThread(cfg *Config) *thread {
@@ -30,6 +33,7 @@ func startThread(cfg *Config) *thread {
 				becomeReal(cfg.UID, cfg.GID)
 			}
 		}
+		t.err = endLeftovers(cfg.Mark)
 		close(ready)
 		for {
 			select {
@@ -45,12 +49,15 @@ func startThread(cfg *Config) *thread {
 }
 
 // do runs f on the thread and returns its error; after runs there too, but is
-// not waited for.
-func (t *thread) do(f func() error, after func()) error {
+// not waited for. ctx bounds the wait for the thread, which serves one start at
+// a time; f bounds itself.
+func (t *thread) do(ctx context.Context, f func() error, after func()) error {
 	res := make(chan error, 1)
 	select {
 	case t.work <- func() { res <- f(); after() }:
 		return <-res
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-t.quit:
 		return ErrClosed
 	}

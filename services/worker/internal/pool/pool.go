@@ -28,8 +28,8 @@ type Config struct {
 	StartTimeout time.Duration
 	// Version is the gateway's own, told to Codex.
 	Version string
-	// OpenFiles and Processes bound each slot's processes.
-	OpenFiles, Processes uint64
+	// Limits bound each slot's processes.
+	Limits jail.Limits
 }
 
 // Deps of a pool.
@@ -51,7 +51,7 @@ type Pool struct {
 	Deps
 
 	template string
-	once     sync.Mutex // serialises making the template
+	making   chan struct{} // capacity 1: held while the template is made or read
 
 	wake chan struct{} // capacity 1: somebody took a slot
 
@@ -69,7 +69,7 @@ func New(cfg Config, d Deps) (*Pool, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o711); err != nil { //nolint:gosec // G301: see above
 		return nil, fmt.Errorf("pool: %w", err)
 	}
-	return &Pool{cfg: cfg, Deps: d, wake: make(chan struct{}, 1)}, nil
+	return &Pool{cfg: cfg, Deps: d, wake: make(chan struct{}, 1), making: make(chan struct{}, 1)}, nil
 }
 
 // Run keeps the pool warm until ctx ends, then destroys what nobody took.
@@ -252,7 +252,7 @@ func (p *Pool) launch(ctx context.Context, s *Slot) error {
 	begin := time.Now()
 	spec := jail.Spec{
 		Args: []string{"app-server"}, Home: s.Home, Workspace: s.Workspace, Tmp: s.Tmp,
-		OpenFiles: p.cfg.OpenFiles, Processes: p.cfg.Processes,
+		Limits: p.cfg.Limits,
 	}
 	// Only what Codex needs for itself: with git on its PATH it starts some
 	// twelve git processes a job (150 ms, measured) for a hint to the model.
@@ -282,8 +282,12 @@ func (p *Pool) launch(ctx context.Context, s *Slot) error {
 // makeTemplate starts Codex once in an empty CODEX_HOME and keeps what it
 // made: creating its six databases costs 100 to 200 ms of every cold start.
 func (p *Pool) makeTemplate(ctx context.Context) (string, error) {
-	p.once.Lock()
-	defer p.once.Unlock()
+	select {
+	case p.making <- struct{}{}:
+		defer func() { <-p.making }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 	if p.template != "" {
 		return p.template, nil
 	}

@@ -3,10 +3,12 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/worker/internal/quota"
 )
 
 // Why a run stops before its turn does. They travel as context causes.
@@ -19,6 +21,12 @@ var (
 	errStalled   = errors.New("runner: no progress from codex")
 	errLost      = errors.New("runner: lease lost")
 )
+
+// fullError is the cause of a run whose files are over the worker's limit.
+func fullError(l quota.Limits, err error) error {
+	return errs.Wrap(errs.WorkspaceFull, fmt.Sprintf(
+		"The job's files take more than a job may on this worker: %d MiB, %d files.", l.Bytes>>20, l.Files), err)
+}
 
 // outcome is what becomes of the job.
 type outcome struct {
@@ -36,6 +44,8 @@ func judge(cause, err error) outcome {
 		return outcome{state: job.TimedOut}
 	case errors.Is(cause, errStalled):
 		return outcome{state: job.Failed, err: job.NewError(errs.Stalled, "")}
+	case errs.CodeOf(cause) == errs.WorkspaceFull:
+		err = cause // what the run itself reports is a consequence
 	case err == nil:
 		return outcome{state: job.Completed}
 	}
@@ -47,8 +57,8 @@ func judge(cause, err error) outcome {
 	return outcome{state: job.Failed, err: job.NewError(e.Code, e.Public)}
 }
 
-// stopping reports whether the run's context ended in a way that still leaves
-// a result to collect, as opposed to "stop without a further effect".
+// stopping reports whether the run's context ended in a way that lets the turn
+// end and its result be collected, as opposed to "stop without a further effect".
 func stopping(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, errCancelled) || errors.Is(cause, errDeadline) || errors.Is(cause, errStalled)

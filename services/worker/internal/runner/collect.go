@@ -3,7 +3,6 @@ package runner
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 
 	"golang.org/x/sync/errgroup"
@@ -15,10 +14,11 @@ import (
 
 // collect gathers what the turn left: the diff against the start, whoever made
 // the changes, the last message, the workspace and the conversation. All are
-// stored before the job ends, so a job that has ended has them.
+// stored before the job ends, so a job that has ended has them. What fails does
+// not keep the rest from being collected.
 func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread codex.Thread, out *result) error {
 	var diff, message, tree job.Artifact
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.Go(func() (err error) {
 		d, err := ws.Diff(ctx)
 		if err != nil {
@@ -27,11 +27,11 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 		if d.Truncated || len(d.Skipped) > 0 {
 			u.log.WarnContext(ctx, "diff is not complete", slog.Bool("truncated", d.Truncated), slog.Int("skipped", len(d.Skipped)))
 		}
-		diff, err = u.Jobs.PutArtifact(ctx, &u.job, job.Artifact{Name: job.ArtifactDiff, ContentType: "text/x-diff; charset=utf-8"}, d.Patch)
+		diff, err = u.put(ctx, job.Artifact{Name: job.ArtifactDiff, ContentType: "text/x-diff; charset=utf-8"}, d.Patch)
 		return err
 	})
 	g.Go(func() (err error) {
-		message, err = u.Jobs.PutArtifact(ctx, &u.job, job.Artifact{Name: job.ArtifactMessage, ContentType: "text/plain; charset=utf-8"}, []byte(out.content))
+		message, err = u.put(ctx, job.Artifact{Name: job.ArtifactMessage, ContentType: "text/plain; charset=utf-8"}, []byte(out.content))
 		return err
 	})
 	g.Go(func() (err error) {
@@ -39,7 +39,7 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 		if err := ws.Archive(ctx, &packed); err != nil {
 			return err
 		}
-		tree, err = u.Jobs.PutArtifact(ctx, &u.job, job.Artifact{Name: job.ArtifactWorkspace, ContentType: "application/zstd"}, packed.Bytes())
+		tree, err = u.put(ctx, job.Artifact{Name: job.ArtifactWorkspace, ContentType: "application/zstd"}, packed.Bytes())
 		return err
 	})
 	g.Go(func() (err error) {
@@ -48,16 +48,25 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 	})
 	err := g.Wait()
 	for _, a := range []job.Artifact{diff, message, tree} {
-		if a.Blob != "" && a.Size >= 0 {
+		if a.Blob != "" {
 			out.artifacts = append(out.artifacts, a)
 		}
 	}
-	if out.thread != nil {
+	switch {
+	case out.thread == nil:
+	case tree.Blob == "":
+		out.thread = nil // a conversation never goes on without its files
+	default:
 		out.thread.Workspace, out.thread.Origin = tree.Blob, ws.origin
 	}
-	if err != nil && stopping(ctx) && !errors.Is(err, context.Canceled) {
-		u.log.WarnContext(ctx, "not all of a stopped job was collected", slog.Any("error", err))
-		return nil
-	}
 	return err
+}
+
+// put stores an artifact; one that could not be stored has no blob.
+func (u *run) put(ctx context.Context, a job.Artifact, data []byte) (job.Artifact, error) {
+	a, err := u.Jobs.PutArtifact(ctx, &u.job, a, data)
+	if err != nil {
+		return job.Artifact{}, err
+	}
+	return a, nil
 }

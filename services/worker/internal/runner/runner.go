@@ -9,6 +9,7 @@ import (
 
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/worker/internal/pool"
+	"codexgateway.dev/services/worker/internal/quota"
 	"codexgateway.dev/services/worker/internal/workspace"
 )
 
@@ -20,6 +21,9 @@ type Config struct {
 	Grace time.Duration
 	// StallAfter is how long Codex may be silent.
 	StallAfter time.Duration
+	// Disk is how much a job's files may take, its workspace and its temporary
+	// files together.
+	Disk quota.Limits
 	// Model is used when a job names none.
 	Model string
 	// Policy is what repositories may be and how large.
@@ -69,7 +73,12 @@ type run struct {
 	job  job.Job
 	poke chan struct{} // capacity 1
 	stop context.CancelCauseFunc
-	log  *slog.Logger
+	// taken tells the disk watch of the slot; capacity 1.
+	taken chan *pool.Slot
+	// unguard ends the watchdogs of the turn: what comes after it, Codex and its
+	// commands do not slow down or fill up.
+	unguard context.CancelFunc
+	log     *slog.Logger
 
 	mu       sync.Mutex
 	slot     *pool.Slot
@@ -82,9 +91,10 @@ type run struct {
 func (r *Runner) Run(ctx context.Context, held *job.Held) error {
 	j := held.Job()
 	u := &run{
-		Runner: r, held: held, job: j, poke: make(chan struct{}, 1), progress: time.Now(),
+		Runner: r, held: held, job: j, poke: make(chan struct{}, 1), taken: make(chan *pool.Slot, 1), progress: time.Now(),
 		log: r.Logger.With(slog.String("job_id", j.ID), slog.Int("attempt", j.Attempt)),
 	}
+	u.poke <- struct{}{} // what was asked for since the claim found no run to poke
 	r.mu.Lock()
 	r.running[j.ID] = u
 	r.mu.Unlock()
@@ -107,10 +117,14 @@ func (u *run) do(parent context.Context) error {
 
 	var watch sync.WaitGroup
 	watchCtx, endWatch := context.WithCancel(context.WithoutCancel(parent))
+	guardCtx, unguard := context.WithCancel(watchCtx)
+	u.unguard = unguard
 	watch.Go(func() { u.heartbeat(watchCtx) })
-	watch.Go(func() { u.watchStall(watchCtx) })
+	watch.Go(func() { u.watchStall(guardCtx) })
+	watch.Go(func() { u.watchDisk(guardCtx) })
 
 	work, err := u.work(ctx)
+	unguard()
 	settled := u.settle(ctx, watchCtx, work, err)
 	endWatch()
 	watch.Wait()
@@ -132,15 +146,16 @@ func (u *run) settle(ctx, watchCtx context.Context, work result, err error) erro
 	case errors.Is(cause, errLost):
 		u.held.Abandon(errLost)
 		return errLost
-	case errors.Is(cause, ErrShutdown) && !work.turnOver:
+	case errors.Is(cause, ErrShutdown) && !work.whole:
+		u.kill() // whoever gets it next must be the only one that runs it
 		return u.handBack(watchCtx)
 	}
-	if work.turnOver && err == nil {
+	if work.whole {
 		cause = nil // it ended by itself; whoever wanted to stop it came too late
 	}
 	o := judge(cause, err)
 	if o.state != job.Completed {
-		u.kill() // its terminal event promises that nothing of it goes on
+		u.end(ctx) // its terminal event promises that nothing of it goes on
 	}
 	if err != nil {
 		u.log.WarnContext(ctx, "run ended", slog.String("state", string(o.state)), slog.Any("error", err))
@@ -180,6 +195,7 @@ func (u *run) insist(ctx context.Context, commit func(ctx context.Context) error
 			return err
 		}
 		u.log.WarnContext(ctx, "end of job not stored yet", slog.Any("error", err))
+		u.kill() // a store that is away must not keep Codex running
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/worker/internal/quota"
 )
 
 // heartbeat extends the lease every third of it, and looks at what people want
@@ -75,11 +76,46 @@ func (u *run) heard() {
 	u.mu.Unlock()
 }
 
+// watchDisk stops a run whose files take too much. It kills at once: whatever
+// else the run could do would need the space.
+func (u *run) watchDisk(ctx context.Context) {
+	select {
+	case slot := <-u.taken:
+		if err := quota.Watch(ctx, []string{slot.Workspace, slot.Tmp, slot.Home}, u.cfg.Disk); err != nil {
+			u.stop(fullError(u.cfg.Disk, err))
+			u.kill()
+		}
+	case <-ctx.Done():
+	}
+}
+
 // kill ends the slot's processes at once: no effect of a lost job may go on.
 func (u *run) kill() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.slot != nil {
 		u.slot.Kill()
+	}
+}
+
+// goneTime bounds the wait for killed processes; they take milliseconds, also
+// when they are thousands, unless one is stuck in the kernel.
+const goneTime = 3 * time.Second
+
+// end is kill, and returns when every process is gone.
+func (u *run) end(ctx context.Context) {
+	u.kill()
+	u.mu.Lock()
+	slot := u.slot
+	u.mu.Unlock()
+	if slot == nil {
+		return
+	}
+	timer := time.NewTimer(goneTime)
+	defer timer.Stop()
+	select {
+	case <-slot.Gone():
+	case <-timer.C:
+		u.log.WarnContext(ctx, "processes of a killed job still exist")
 	}
 }

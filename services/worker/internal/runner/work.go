@@ -18,8 +18,9 @@ import (
 
 // result is what a run leaves, whole or in part.
 type result struct {
-	// turnOver: the turn ended by itself, so there is nothing to hand back.
-	turnOver   bool
+	// whole: the turn ended by itself and all it left is collected, so there is
+	// nothing to hand back and nothing to stop.
+	whole      bool
 	model      string
 	content    string
 	structured json.RawMessage
@@ -38,10 +39,12 @@ func (u *run) work(ctx context.Context) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	u.heard()
 	ws, err := u.prepare(ctx, slot, spec)
 	if err != nil {
 		return result{}, err
 	}
+	u.heard()
 	thread, err := u.openThread(ctx, slot, spec, ws)
 	if err != nil {
 		return result{}, err
@@ -56,31 +59,53 @@ func (u *run) work(ctx context.Context) (result, error) {
 	if err != nil {
 		return result{model: thread.Model}, err
 	}
-	out := result{
-		model: thread.Model, content: end.Message,
-		turnOver: end.Status == codex.StatusCompleted || end.Status == codex.StatusFailed && context.Cause(ctx) == nil,
-	}
+	u.unguard()
+	own := end.Status == codex.StatusCompleted || end.Status == codex.StatusFailed && ctx.Err() == nil
+	out := result{model: thread.Model, content: end.Message}
 	if len(spec.OutputSchema) > 0 && json.Valid([]byte(end.Message)) {
 		out.structured = json.RawMessage(end.Message)
 	}
-	collecting := ctx
-	if stopping(ctx) {
-		var cancel context.CancelFunc
-		collecting, cancel = context.WithTimeout(context.WithoutCancel(ctx), collectTime)
-		defer cancel()
-	}
+	collecting, cancel := collecting(ctx)
+	defer cancel()
 	if err := u.quiet(collecting, slot, end); err != nil {
 		return out, err
 	}
 	if err := u.collect(collecting, slot, ws, thread, &out); err != nil {
 		return out, err
 	}
+	out.whole = own
 	return out, turnError(end)
 }
 
 // collectTime bounds the collecting of what a stopped job leaves: its terminal
 // event must come within the grace and 5 s.
 const collectTime = 4 * time.Second
+
+// collecting is the context in which a run's result is collected. A run that is
+// stopped meanwhile, or was before, still gets collectTime: a turn that is over
+// is worth more stored than run again. One that must have no further effect
+// gets none.
+func collecting(ctx context.Context) (context.Context, context.CancelFunc) {
+	c, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	release := context.AfterFunc(ctx, func() {
+		cause := context.Cause(ctx)
+		if !stopping(ctx) && !errors.Is(cause, ErrShutdown) {
+			cancel(cause)
+			return
+		}
+		timer := time.NewTimer(collectTime)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(cause)
+		case <-c.Done():
+		}
+	})
+	return c, func() {
+		release()
+		cancel(nil)
+	}
+}
 
 // streamIdle is how long a model may be silent in the middle of a stream; the
 // broker's own limit is the same, and its waits come before the stream.
@@ -98,6 +123,7 @@ func (u *run) take(ctx context.Context) (*pool.Slot, error) {
 	u.mu.Lock()
 	u.slot = slot
 	u.mu.Unlock()
+	u.taken <- slot
 	if err := slot.Session.Bind(u.job.ID, broker.Limits{Deadline: time.Now().Add(u.held.Remaining())}); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"codexgateway.dev/pkg/errs"
 )
 
 // Errors of Archive and Restore, wrapped.
@@ -35,9 +37,18 @@ const maxWindow = 32 << 20
 // So are sockets, pipes and devices. It follows no link.
 func (w *Workspace) Archive(ctx context.Context, dst io.Writer) error {
 	if err := w.archive(ctx, dst); err != nil {
-		return fmt.Errorf("workspace: archive: %w", err)
+		return w.failed("archive", w.tooLarge(err))
 	}
 	return nil
+}
+
+// tooLarge gives an archive that met a bound its code: the job can be told.
+func (w *Workspace) tooLarge(err error) error {
+	if !errors.Is(err, ErrArchiveTooLarge) {
+		return err
+	}
+	return errs.Wrap(errs.WorkspaceFull, fmt.Sprintf("The workspace is larger than what is kept of one (%d MiB, %d files).",
+		w.policy.MaxBytes>>20, w.policy.MaxFiles), err)
 }
 
 func (w *Workspace) archive(ctx context.Context, dst io.Writer) (err error) {
@@ -70,7 +81,7 @@ func (w *Workspace) archive(ctx context.Context, dst io.Writer) (err error) {
 		if files--; files < 0 {
 			return ErrArchiveTooLarge
 		}
-		n, err := add(t, root, name, d, room)
+		n, err := add(ctx, t, root, name, d, room)
 		room -= n
 		return err
 	})
@@ -82,7 +93,7 @@ func (w *Workspace) archive(ctx context.Context, dst io.Writer) (err error) {
 }
 
 // add writes one entry and returns the bytes of its content.
-func add(t *tar.Writer, root *os.Root, name string, d fs.DirEntry, room int64) (int64, error) {
+func add(ctx context.Context, t *tar.Writer, root *os.Root, name string, d fs.DirEntry, room int64) (int64, error) {
 	info, err := d.Info()
 	if err != nil {
 		return 0, err
@@ -97,14 +108,14 @@ func add(t *tar.Writer, root *os.Root, name string, d fs.DirEntry, room int64) (
 			return 0, err
 		}
 	case info.Mode().IsRegular():
-		return addFile(t, root, h, room)
+		return addFile(ctx, t, root, h, room)
 	default:
 		return 0, nil
 	}
 	return 0, t.WriteHeader(h)
 }
 
-func addFile(t *tar.Writer, root *os.Root, h *tar.Header, room int64) (int64, error) {
+func addFile(ctx context.Context, t *tar.Writer, root *os.Root, h *tar.Header, room int64) (int64, error) {
 	f, err := openRegular(root, h.Name)
 	if errors.Is(err, fs.ErrPermission) {
 		return 0, nil // closed by the job to its own user
@@ -124,7 +135,20 @@ func addFile(t *tar.Writer, root *os.Root, h *tar.Header, room int64) (int64, er
 		return 0, err
 	}
 	// Exactly the size in the header, even if the file grows meanwhile.
-	return io.CopyN(t, f, h.Size)
+	return io.CopyN(t, stopped{ctx, f}, h.Size)
+}
+
+// stopped is a reader that ends with a context: files are large.
+type stopped struct {
+	ctx context.Context //nolint:containedctx // io.Reader has none
+	r   io.Reader
+}
+
+func (s stopped) Read(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	return s.r.Read(p)
 }
 
 // openRegular opens a regular file without following a link in its place and
@@ -171,7 +195,7 @@ func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	z, err := zstd.NewReader(stopped{ctx, src}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err
 	}
@@ -186,6 +210,9 @@ func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
 		if errors.Is(err, io.EOF) {
 			return x.finish()
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrArchiveInvalid, err)
 		}
@@ -193,6 +220,9 @@ func (w *Workspace) restore(ctx context.Context, src io.Reader) error {
 			return ErrArchiveTooLarge
 		}
 		if err := x.entry(h, t); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			return err
 		}
 	}

@@ -65,8 +65,8 @@ func (w *Workspace) clone(ctx context.Context, r Repo) error {
 		}
 		return err
 	}
-	if err := w.shareWithJob(src.url); err != nil {
-		return err
+	if err := w.shareWithJob(limited, src.url); err != nil {
+		return w.outcome(err)
 	}
 	return w.checkSubdirExists()
 }
@@ -222,13 +222,13 @@ func (t *treeCounter) Write(p []byte) (int, error) {
 
 // shareWithJob gives the workspace a .git of its own, a copy: the job may do
 // with it what it likes.
-func (w *Workspace) shareWithJob(url string) error {
+func (w *Workspace) shareWithJob(ctx context.Context, url string) error {
 	dir := filepath.Join(w.Dir, ".git")
 	if err := writeGitDir(dir); err != nil {
 		return err
 	}
 	for _, sub := range []string{"objects", "refs/tags", "refs/remotes", "index", "shallow", "packed-refs"} {
-		if err := copyTree(filepath.Join(w.gitDir(), sub), filepath.Join(dir, sub)); err != nil {
+		if err := copyTree(ctx, filepath.Join(w.gitDir(), sub), filepath.Join(dir, sub)); err != nil {
 			return err
 		}
 	}
@@ -242,7 +242,7 @@ func (w *Workspace) shareWithJob(url string) error {
 
 // copyTree copies a file or a directory of the second repository; what does
 // not exist is not copied.
-func copyTree(from, to string) error {
+func copyTree(ctx context.Context, from, to string) error {
 	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && name == from {
 			return nil
@@ -257,11 +257,11 @@ func copyTree(from, to string) error {
 		if d.IsDir() {
 			return os.MkdirAll(filepath.Join(to, rel), 0o755) //nolint:gosec // G301: as git makes them
 		}
-		return copyFile(name, filepath.Join(to, rel))
+		return copyFile(ctx, name, filepath.Join(to, rel))
 	})
 }
 
-func copyFile(from, to string) (err error) {
+func copyFile(ctx context.Context, from, to string) (err error) {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func copyFile(from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	_, err = io.Copy(dst, src)
+	_, err = io.Copy(dst, stopped{ctx, src})
 	return err
 }
 

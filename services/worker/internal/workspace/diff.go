@@ -74,7 +74,7 @@ func (w *Workspace) diff(ctx context.Context) (*Diff, error) {
 			return &Diff{}, nil
 		}
 	}
-	index, err := w.scratchIndex()
+	index, err := w.scratchIndex(ctx)
 	defer func() { _ = os.Remove(index) }()
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (w *Workspace) diff(ctx context.Context) (*Diff, error) {
 
 // scratchIndex copies the index of the base, in which git records what it
 // finds; the base's own stays as it is for the next diff.
-func (w *Workspace) scratchIndex() (string, error) {
+func (w *Workspace) scratchIndex(ctx context.Context) (string, error) {
 	f, err := os.CreateTemp(w.state, "index-")
 	if err != nil {
 		return "", err
@@ -132,7 +132,7 @@ func (w *Workspace) scratchIndex() (string, error) {
 		return name, os.Remove(name)
 	}
 	if err == nil {
-		err = copyFile(base, name)
+		err = copyFile(ctx, base, name)
 	}
 	if err == nil {
 		// Git reads a file that changed in the second the index was written,

@@ -65,6 +65,7 @@ type Options struct {
 	// ring may take, in all, to be live again: 10 s. Past it Next is ErrSlow.
 	SlowAfter time.Duration
 	// CheckEvery is how often a feed that hears nothing looks at its log: 5 s.
+	// What the bus lost without a trace is found within it.
 	CheckEvery time.Duration
 	// MaxWatchers is how many watchers there may be; past it Watch is refused
 	// with overloaded: 20,000.

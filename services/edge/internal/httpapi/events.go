@@ -74,8 +74,9 @@ func (a *api) serveEvents(c *gin.Context) {
 
 // watch answers from the hub, within the bound of open streams.
 func (a *api) watch(c *gin.Context, form, jobID string, after int64, wait time.Duration) {
-	release, ok := a.takeStream(c)
+	release, ok := a.Streams.Take()
 	if !ok {
+		a.fail(c, errStreams)
 		return
 	}
 	defer release()

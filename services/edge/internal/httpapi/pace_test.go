@@ -26,6 +26,7 @@ import (
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/socket"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,7 +64,7 @@ func start(t *testing.T, a auth.Authenticator) *bench {
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: make(chan struct{}),
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Auth: a,
+		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Streams: streams.New(0), Auth: a,
 		Health: chassis.NewHealth(env.Log), Logger: log,
 	}, httpapi.Options{})
 	if err != nil {

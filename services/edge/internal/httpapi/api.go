@@ -76,6 +76,8 @@ type api struct {
 	opt     Options
 	mux     *jsonrpc.Mux
 	openrpc []byte
+	// compress wraps whole answers.
+	compress func(http.Handler) http.HandlerFunc
 }
 
 // Handler builds the routes.
@@ -86,6 +88,9 @@ func Handler(d Deps, opt Options) (http.Handler, error) {
 	a := &api{Deps: d, opt: opt.orDefaults(), mux: jsonrpc.NewMux()}
 	d.Methods.Register(a.mux)
 	var err error
+	if a.compress, err = compressor(); err != nil {
+		return nil, err
+	}
 	// The document is of all methods there are, the WebSocket's included.
 	if a.openrpc, err = methods.OpenRPC(d.Sockets.Mux(), d.Methods.Version); err != nil {
 		return nil, err

@@ -45,23 +45,30 @@ func (o open) Authenticate(context.Context, *http.Request) (auth.Principal, erro
 type bench struct {
 	*edgetest.Env
 
-	t     *testing.T
-	pipes *edgetest.Pipes
-	logs  *bytes.Buffer
+	t        *testing.T
+	pipes    *edgetest.Pipes
+	logs     *bytes.Buffer
+	draining chan struct{}
 }
 
 func start(t *testing.T, a auth.Authenticator) *bench {
 	t.Helper()
+	return startHub(t, a, hub.Options{})
+}
+
+// startHub is start with a hub to order.
+func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
+	t.Helper()
 	env := edgetest.Open(t)
-	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}}
+	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}, draining: make(chan struct{})}
 	log := slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h := hub.New(env.Jobs.Log, env.Platform.Bus, env.Log, hub.Options{})
+	h := hub.New(env.Jobs.Log, env.Platform.Bus, env.Log, hubOpt)
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
 	<-h.Ready()
 	svc := &methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: make(chan struct{}),
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.draining,
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
 		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Streams: streams.New(0), Auth: a,

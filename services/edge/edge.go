@@ -76,9 +76,7 @@ type Service struct {
 	streams *streams.Set
 	handler http.Handler
 
-	draining chan struct{}
-	drain    sync.Once
-	ready    chan struct{}
+	ready chan struct{}
 
 	mu   sync.Mutex
 	addr net.Addr
@@ -100,13 +98,13 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := errors.Join(append(problems, cfg.Validate()...)...); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, deps: deps, streams: streams.New(cfg.MaxStreams), draining: make(chan struct{}), ready: make(chan struct{})}
+	s := &Service{cfg: cfg, deps: deps, streams: streams.New(cfg.MaxStreams), ready: make(chan struct{})}
 	s.hub = hub.New(deps.Jobs.Log, deps.Bus, deps.Logger, hub.Options{
 		RingBytes: cfg.RingBytes, SlowAfter: cfg.SlowAfter, CheckEvery: cfg.PositionCheck,
 	})
 	svc := &methods.Service{
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
-		AllowFileRepos: cfg.RepoAllowFile, Draining: s.draining,
+		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
 	s.sockets = socket.New(svc, deps.Logger, socket.Options{
 		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
@@ -164,7 +162,7 @@ func (s *Service) Run(ctx context.Context) error {
 		Start: s.announce,
 		Run:   s.sockets.Run,
 		Quiesce: func(context.Context) error {
-			s.drain.Do(func() { close(s.draining) })
+			s.streams.Drain()
 			return nil
 		},
 		Drain: s.streams.Wait,

@@ -45,10 +45,10 @@ func (o open) Authenticate(context.Context, *http.Request) (auth.Principal, erro
 type bench struct {
 	*edgetest.Env
 
-	t        *testing.T
-	pipes    *edgetest.Pipes
-	logs     *bytes.Buffer
-	draining chan struct{}
+	t       *testing.T
+	pipes   *edgetest.Pipes
+	logs    *bytes.Buffer
+	streams *streams.Set
 }
 
 func start(t *testing.T, a auth.Authenticator) *bench {
@@ -60,7 +60,7 @@ func start(t *testing.T, a auth.Authenticator) *bench {
 func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 	t.Helper()
 	env := edgetest.Open(t)
-	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}, draining: make(chan struct{})}
+	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}, streams: streams.New(0)}
 	log := slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h := hub.New(env.Jobs.Log, env.Platform.Bus, env.Log, hubOpt)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -68,10 +68,10 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 	go func() { hubDone <- h.Run(ctx) }()
 	<-h.Ready()
 	svc := &methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.draining,
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.streams.Draining(),
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Streams: streams.New(0), Auth: a,
+		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a,
 		Health: chassis.NewHealth(env.Log), Logger: log,
 	}, httpapi.Options{})
 	if err != nil {

@@ -69,7 +69,7 @@ func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Wa
 		switch {
 		case errors.Is(err, errHeartbeat):
 			_, err = c.Writer.Write(f.heartbeat)
-		case errors.Is(err, errDraining), errors.Is(err, hub.ErrStopped), errors.Is(err, hub.ErrSlow):
+		case errors.Is(err, streams.ErrDraining), errors.Is(err, hub.ErrStopped), errors.Is(err, hub.ErrSlow):
 			if f.farewell != nil {
 				_, _ = c.Writer.Write(f.farewell()) // the end of the stream says the rest
 				return

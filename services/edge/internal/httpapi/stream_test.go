@@ -119,7 +119,7 @@ func TestDrainEndsStreamsAndPolls(t *testing.T) {
 		_, poll := b.dial("GET /v1/jobs/" + j.ID + "/events?after=2&wait=60 HTTP/1.1\r\nHost: gw")
 		synctest.Wait()
 		began := time.Now()
-		close(b.draining)
+		b.streams.Drain()
 		early := 0
 		for _, body := range bodies {
 			end, err := io.ReadAll(body)

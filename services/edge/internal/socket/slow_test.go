@@ -201,7 +201,7 @@ func TestDrainHintsAreSpread(t *testing.T) {
 				hints <- time.Duration(hint.RetryAfterMS) * time.Millisecond
 			}()
 		}
-		close(b.draining)
+		b.open.Drain()
 		early := 0
 		for range peers {
 			hint := <-hints

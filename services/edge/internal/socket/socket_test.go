@@ -29,10 +29,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type bench struct {
 	*edgetest.Env
 
-	t        *testing.T
-	open     *streams.Set
-	draining chan struct{}
-	client   *http.Client
+	t      *testing.T
+	open   *streams.Set
+	client *http.Client
 }
 
 // open runs a server in memory; it is called inside a bubble.
@@ -71,9 +70,9 @@ func openHub(t *testing.T, opt socket.Options, hubOpt hub.Options, l net.Listene
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
 	<-h.Ready()
-	b := &bench{Env: env, t: t, open: streams.New(0), draining: make(chan struct{})}
+	b := &bench{Env: env, t: t, open: streams.New(0)}
 	srv := socket.New(&methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.draining,
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.open.Draining(),
 	}, env.Log, opt)
 	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant}, BaseURL: "http://gw"}
 	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -285,7 +284,7 @@ func TestDrainWaitsForRequestsButNotForEver(t *testing.T) {
 		ws := b.dial()
 		subscribe(t, ws, jobID)
 		edgetest.Say(t, h, "item/started", `{}`)
-		close(b.draining)
+		b.open.Drain()
 		synctest.Wait()
 		if got := closeOf(ws); got != 4301 {
 			t.Errorf("closed with %d, want 4301", got)
@@ -309,7 +308,7 @@ func TestPeerThatIgnoresTheCloseIsCut(t *testing.T) {
 		b := open(t)
 		b.dial() // does not read
 		began := time.Now()
-		close(b.draining)
+		b.open.Drain()
 		synctest.Wait()
 		if err := b.open.Wait(t.Context()); err != nil {
 			t.Fatal(err)

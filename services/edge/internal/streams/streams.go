@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -10,9 +11,15 @@ import (
 // defaultMost is the bound of a Set made with 0.
 const defaultMost = 10_000
 
+// ErrDraining is why a stream ends when its instance goes away.
+var ErrDraining = errors.New("streams: the instance goes away")
+
 // Set is the open streams of one instance.
 type Set struct {
 	most int
+	// life ends when the instance goes away.
+	life context.Context //nolint:containedctx // it is what a Set is about
+	end  context.CancelCauseFunc
 
 	mu   sync.Mutex
 	open int
@@ -26,7 +33,21 @@ func New(most int) *Set {
 	}
 	s := &Set{most: most, none: make(chan struct{})}
 	close(s.none)
+	s.life, s.end = context.WithCancelCause(context.Background())
 	return s
+}
+
+// Drain tells every stream that the instance goes away.
+func (s *Set) Drain() { s.end(ErrDraining) }
+
+// Draining is closed by Drain.
+func (s *Set) Draining() <-chan struct{} { return s.life.Done() }
+
+// Until is ctx, ended with ErrDraining once the instance goes away. stop frees it.
+func (s *Set) Until(ctx context.Context) (until context.Context, stop func()) {
+	until, cancel := context.WithCancelCause(ctx)
+	forget := context.AfterFunc(s.life, func() { cancel(ErrDraining) })
+	return until, func() { forget(); cancel(nil) }
 }
 
 // Take counts one more stream until release is called, once; false: no place.

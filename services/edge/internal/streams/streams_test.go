@@ -45,6 +45,29 @@ func TestSetIsBoundedAndWaitsForTheLast(t *testing.T) {
 	}
 }
 
+func TestDrainEndsWhatWaits(t *testing.T) {
+	t.Parallel()
+	s := streams.New(1)
+	left, stopLeft := s.Until(t.Context())
+	stopLeft()
+	ctx, stop := s.Until(t.Context())
+	defer stop()
+	s.Drain()
+	<-ctx.Done()
+	<-s.Draining()
+	if err := context.Cause(ctx); !errors.Is(err, streams.ErrDraining) {
+		t.Errorf("ended by %v", err)
+	}
+	if err := context.Cause(left); errors.Is(err, streams.ErrDraining) {
+		t.Errorf("ended by %v after its stop", err)
+	}
+	late, stopLate := s.Until(t.Context())
+	defer stopLate()
+	if <-late.Done(); !errors.Is(context.Cause(late), streams.ErrDraining) {
+		t.Errorf("a late one ended by %v", context.Cause(late))
+	}
+}
+
 // Hints spread over their whole span: of 200 no tenth has more than half.
 func TestRetryHintsAreSpread(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -61,7 +62,7 @@ func (b *bench) curveOnce(ctx context.Context, g *gateway, appends, delivers map
 	}
 	for _, length := range curveLengths {
 		var single, burst grown
-		if err := errors.Join(g.say(fmt.Sprint(length)), answer(ctx, g, &single)); err != nil {
+		if err := errors.Join(g.say(strconv.Itoa(length)), answer(ctx, g, &single)); err != nil {
 			return err
 		}
 		appends[length] = append(appends[length], single.Appends...)

@@ -35,10 +35,11 @@ func measureFanout(ctx context.Context, b *bench) (_ []figure, err error) {
 	}
 	detail := lags.spread()
 	detail["watchers"], detail["events_per_s"], detail["deliveries_per_s"] = fanoutWatchers, fanoutSteadyRate, fanoutWatchers*fanoutSteadyRate
-	figures := []figure{
+	figures := make([]figure, 0, 3)
+	figures = append(figures,
 		informative("fanout_lag_p50", millis(lags.at(0.5)), "ms", len(lags), detail),
 		informative("fanout_lag_p99", millis(lags.at(0.99)), "ms", len(lags), map[string]any{}),
-	}
+	)
 	before, _ := ticks(g.cmd.Process.Pid)
 	lags, took, err := fanout(ctx, g, fanoutBurst, fanoutBurstRate)
 	if err != nil {

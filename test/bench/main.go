@@ -63,8 +63,9 @@ func measurements() []measurement {
 
 // names lists them.
 func names() string {
-	var all []string
-	for _, m := range measurements() {
+	every := measurements()
+	all := make([]string, 0, len(every))
+	for _, m := range every {
 		all = append(all, m.name)
 	}
 	return strings.Join(all, ", ")

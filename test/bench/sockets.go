@@ -49,7 +49,7 @@ func (c *crowd) subscribe(jobID string) error {
 }
 
 func (c *crowd) close() error {
-	var errs []error
+	errs := make([]error, 0, len(c.conns))
 	for _, l := range c.conns {
 		errs = append(errs, l.close())
 	}

@@ -211,8 +211,8 @@ func (c *conn) serve(data []byte) {
 
 // send writes one message. When it returns the message is on its way or the
 // connection is ending.
-func (c *conn) send(message []byte) bool {
-	return c.burst(func() bool { return c.put(message) })
+func (c *conn) send(message []byte) {
+	c.burst(func() bool { return c.put(message) })
 }
 
 // burst writes the messages that fill puts, at once. A peer that does not take
@@ -229,7 +229,7 @@ func (c *conn) burst(fill func() bool) bool {
 	filled := fill()
 	err := c.wire.flush()
 	if c.wire.slow.Load() {
-		c.shutSlow("slow WebSocket closed")
+		c.shutSlow("write")
 		return false
 	}
 	return filled && err == nil
@@ -241,10 +241,10 @@ func (c *conn) put(message []byte) bool {
 	return c.ws.Write(context.WithoutCancel(c.ctx), websocket.MessageText, message) == nil
 }
 
-// shutSlow ends the connection of a peer that is too slow, and tells it what it
-// has.
-func (c *conn) shutSlow(why string) {
-	c.srv.log.LogAttrs(c.ctx, slog.LevelInfo, why, slog.String("key_id", c.info.Principal.KeyID))
+// shutSlow ends the connection of a peer that is too slow, and tells it
+// what it has. At is what was too slow: a write, or the subscription as a whole.
+func (c *conn) shutSlow(at string) {
+	c.srv.log.LogAttrs(c.ctx, slog.LevelInfo, "slow WebSocket closed", slog.String("at", at), slog.String("key_id", c.info.Principal.KeyID))
 	reason := c.lastSeqs()
 	c.spawn(func() { c.shut(errs.CloseSlowConsumer, reason) })
 }

@@ -149,7 +149,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, 
 		return // Accept has answered
 	}
 	ws.SetReadLimit(s.opt.ReadLimit)
-	s.adopt(newConn(s, ws, u.wire, info), done) //nolint:contextcheck // the connection outlives the request
+	s.adopt(newConn(s, ws, u.wire, info), done)
 }
 
 // adopt serves a connection.

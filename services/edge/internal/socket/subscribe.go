@@ -192,7 +192,7 @@ func (c *conn) ended(sub *subscription, err error) string {
 	case c.ctx.Err() != nil, errors.Is(err, hub.ErrStopped):
 		return ""
 	case errors.Is(err, hub.ErrSlow):
-		c.shutSlow("WebSocket slower than a job closed")
+		c.shutSlow("subscription")
 		return ""
 	}
 	c.srv.log.WarnContext(c.ctx, "subscription ended, the log cannot be read",

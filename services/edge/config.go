@@ -26,8 +26,9 @@ type Config struct {
 	MaxSubscriptions int `env:"CODEXGW_MAX_SUBSCRIPTIONS,default=100" min:"1" doc:"Subscriptions of one WebSocket."`
 	MaxInFlight      int `env:"CODEXGW_MAX_IN_FLIGHT,default=32" min:"1" doc:"Requests of one WebSocket that are served at once; reading pauses at it."`
 
-	// RingBytes and PositionCheck tune the hub.
-	RingBytes     int           `env:"CODEXGW_STREAM_RING_BYTES,default=1048576" min:"0" doc:"Newest events of a watched job that are kept in memory, in bytes."`
+	// RingBytes, SlowAfter and PositionCheck tune the hub.
+	RingBytes     int           `env:"CODEXGW_STREAM_RING_BYTES,default=1048576" min:"0" doc:"How many bytes of events a live stream may be behind its job; the newest that many of each watched job are kept in memory."`
+	SlowAfter     time.Duration `env:"CODEXGW_STREAM_SLOW_AFTER,default=10s" min:"100ms" doc:"How long a stream that is further behind may take to catch up before it is ended, to be resumed."`
 	PositionCheck time.Duration `env:"CODEXGW_STREAM_CHECK,default=5s" min:"100ms" doc:"How often a silent stream is compared with the log."`
 	WriteTimeout  time.Duration `env:"CODEXGW_WRITE_TIMEOUT,default=10s" min:"100ms" doc:"How long a client may take for a piece of an answer or a message."`
 

@@ -22,6 +22,7 @@ import (
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/socket"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 // Deps is what the edge works on. All but BlobHandler are required.
@@ -72,11 +73,10 @@ type Service struct {
 	deps    Deps
 	hub     *hub.Hub
 	sockets *socket.Server
+	streams *streams.Set
 	handler http.Handler
 
-	draining chan struct{}
-	drain    sync.Once
-	ready    chan struct{}
+	ready chan struct{}
 
 	mu   sync.Mutex
 	addr net.Addr
@@ -98,22 +98,24 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := errors.Join(append(problems, cfg.Validate()...)...); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, deps: deps, draining: make(chan struct{}), ready: make(chan struct{})}
-	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{RingBytes: cfg.RingBytes, CheckEvery: cfg.PositionCheck})
+	s := &Service{cfg: cfg, deps: deps, streams: streams.New(cfg.MaxStreams), ready: make(chan struct{})}
+	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{
+		RingBytes: cfg.RingBytes, SlowAfter: cfg.SlowAfter, CheckEvery: cfg.PositionCheck,
+	})
 	svc := &methods.Service{
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
-		AllowFileRepos: cfg.RepoAllowFile, Draining: s.draining,
+		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
 	s.sockets = socket.New(svc, deps.Logger, socket.Options{
 		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Auth: key,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: key,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, OtherBody: cfg.BodyLimitOther,
-		Streams: cfg.MaxStreams, Origins: cfg.Origins, WriteTimeout: cfg.WriteTimeout,
+		Origins: cfg.Origins, WriteTimeout: cfg.WriteTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
@@ -158,11 +160,12 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Add(chassis.Component{
 		Name:  "streams",
 		Start: s.announce,
+		Run:   s.sockets.Run,
 		Quiesce: func(context.Context) error {
-			s.drain.Do(func() { close(s.draining) })
+			s.streams.Drain()
 			return nil
 		},
-		Drain: s.sockets.Wait,
+		Drain: s.streams.Wait,
 	})
 	return group.Run(ctx)
 }

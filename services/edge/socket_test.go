@@ -298,6 +298,54 @@ func TestInFlightIsBounded(t *testing.T) {
 	}
 }
 
+// A subscription that ended gives its place back; a batch counts each.
+func TestSubscriptionsAreCountedOneByOne(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(c *edge.Config) { c.MaxSubscriptions = 2 })
+	j := g.Submit(t, job.Submission{})
+	s := g.dial()
+	one := `{"jsonrpc":"2.0","id":1,"method":"job.subscribe","params":{"job_id":"` + j.ID + `","after":1}}`
+	s.send("[" + one + "," + one + "," + one + "]")
+	_, raw, err := s.ws.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	var sub struct {
+		ID string `json:"subscription_id"`
+	}
+	for _, a := range decode[[]answer](t, raw) {
+		if a.Error == nil {
+			sub = decode[struct {
+				ID string `json:"subscription_id"`
+			}](t, a.Result)
+			continue
+		}
+		if refused++; a.Error.Code != -32010 {
+			t.Errorf("%+v, want -32010", a.Error)
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%d of 3 refused, want 1", refused)
+	}
+	s.send(`{"jsonrpc":"2.0","id":2,"method":"job.unsubscribe","params":{"subscription_id":"` + sub.ID + `"}}`)
+	for string(s.receive().ID) != "2" {
+	}
+	s.subscribe(j.ID, 1)
+}
+
+// A message of exactly the limit is served.
+func TestSocketMessageAtTheLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 2048
+	g := start(t, func(c *edge.Config) { c.BodyLimitWS = limit })
+	s := g.dial()
+	s.send(ping + strings.Repeat(" ", limit-len(ping)))
+	if m := s.receive(); string(m.ID) != "1" || m.Error != nil {
+		t.Errorf("%+v", m)
+	}
+}
+
 // TestLatency measures the way of an event from the store to a client. The
 // bound is generous: it finds polling, not jitter.
 func TestLatency(t *testing.T) {

@@ -123,6 +123,16 @@ func (e *edgeProcess) obey(ctx context.Context) error {
 			err = e.stream(ctx, args)
 		case "append":
 			err = e.append(ctx, args)
+		case "finished":
+			err = e.finished(ctx, args)
+		case "quiet":
+			err = e.quiet(ctx)
+		case "grow":
+			err = e.grow(ctx, args)
+		case "fill":
+			err = e.fill(ctx, args)
+		case "memory":
+			err = e.memory(ctx)
 		default:
 			err = fmt.Errorf("unknown command %q", name)
 		}

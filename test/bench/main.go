@@ -12,14 +12,15 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
 	"codexgateway.dev/services/worker/codexversion"
 )
 
-// runLimit ends a run that hangs; one that does not takes half of it.
-const runLimit = 5 * time.Minute
+// runLimit ends a run that hangs; one that does not takes a third of it.
+const runLimit = 15 * time.Minute
 
 // prompt is the shortest job there is: one request to the model, one message.
 const prompt = "say hello"
@@ -40,6 +41,36 @@ type measurement struct {
 	take func(context.Context, *bench) ([]figure, error)
 }
 
+// measurements are all there are, what a busy machine disturbs most first.
+func measurements() []measurement {
+	return []measurement{
+		{"start", measureStart},
+		{"idle", measureIdle},
+		{"sockets", measureIdleSockets},
+		{"ping", measurePing},
+		{"submit", measureSubmit},
+		{"seen", measureSeen},
+		{"append", measureAppend},
+		{"curve", measureCurve},
+		{"resume", measureResume},
+		{"fanout", measureFanout},
+		{"list", measureList},
+		{"growth", measureGrowth},
+		{"recovery", measureRecovery},
+		{"hello", measureHello},
+	}
+}
+
+// names lists them.
+func names() string {
+	every := measurements()
+	all := make([]string, 0, len(every))
+	for _, m := range every {
+		all = append(all, m.name)
+	}
+	return strings.Join(all, ", ")
+}
+
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -47,7 +78,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	choice := flags.String("figure", "", "measure only what matches this regular expression: hello, submit, seen, append, ping, start, idle")
+	choice := flags.String("figure", "", "measure only what matches this regular expression: "+names())
 	record := flags.String("record", "", "also write the figures into this page, such as docs/benchmarks.md")
 	gateway := flags.String("gateway", filepath.Join("bin", "codexgw"), "the gateway's program")
 	edgeDir := flags.String("edge", "", "be the measured edge in this directory (the bench starts itself so)")
@@ -90,15 +121,7 @@ func measure(ctx context.Context, choice, gateway, page string, stdout, stderr i
 		return err
 	}
 	var problems []error
-	for _, m := range []measurement{
-		{"start", measureStart},
-		{"idle", measureIdle},
-		{"ping", measurePing},
-		{"submit", measureSubmit},
-		{"seen", measureSeen},
-		{"append", measureAppend},
-		{"hello", measureHello},
-	} {
+	for _, m := range measurements() {
 		if !wanted.MatchString(m.name) {
 			continue
 		}

@@ -115,6 +115,18 @@ func (p *program) stop() error {
 	}
 }
 
+// kill ends the program at once. What it started ends by itself: Codex when its
+// standard input closes.
+func (p *program) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	for range p.lines { // what nobody wanted to know must not block it
+	}
+	<-p.ended
+	return nil
+}
+
 // tail keeps the end of what a program complains about.
 type tail struct {
 	mu   sync.Mutex

@@ -14,6 +14,7 @@ import (
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/socket"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 // Options bound the routes; zero values are the documented defaults.
@@ -23,8 +24,6 @@ type Options struct {
 	// RPCBody is the largest body of /jsonrpc: 8 MiB. OtherBody that of every
 	// other route: 16 KiB.
 	RPCBody, OtherBody int64
-	// Streams is how many WebSockets and event streams may be open: 10,000.
-	Streams int
 	// Origins are the hosts whose pages may open a WebSocket, besides the
 	// gateway's own; patterns as in path.Match.
 	Origins []string
@@ -44,9 +43,6 @@ func (o Options) orDefaults() Options {
 	if o.OtherBody <= 0 {
 		o.OtherBody = 16 << 10
 	}
-	if o.Streams <= 0 {
-		o.Streams = 10_000
-	}
 	if o.Heartbeat <= 0 {
 		o.Heartbeat = 15 * time.Second
 	}
@@ -64,6 +60,8 @@ type Deps struct {
 	Methods *methods.Service
 	Sockets *socket.Server
 	Hub     *hub.Hub
+	// Streams counts the WebSockets, event streams and long polls.
+	Streams *streams.Set
 	Auth    auth.Authenticator
 	Health  *chassis.Health
 	// Blobs serves the signed URLs of a platform whose bucket does not.
@@ -77,19 +75,22 @@ type api struct {
 
 	opt     Options
 	mux     *jsonrpc.Mux
-	streams chan struct{} // one entry for each open stream
 	openrpc []byte
+	// compress wraps whole answers.
+	compress func(http.Handler) http.HandlerFunc
 }
 
 // Handler builds the routes.
 func Handler(d Deps, opt Options) (http.Handler, error) {
-	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Auth == nil || d.Health == nil || d.Logger == nil {
-		return nil, errors.New("httpapi: Methods, Sockets, Hub, Auth, Health and Logger are required")
+	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Health == nil || d.Logger == nil {
+		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Health and Logger are required")
 	}
 	a := &api{Deps: d, opt: opt.orDefaults(), mux: jsonrpc.NewMux()}
-	a.streams = make(chan struct{}, a.opt.Streams)
 	d.Methods.Register(a.mux)
 	var err error
+	if a.compress, err = compressor(); err != nil {
+		return nil, err
+	}
 	// The document is of all methods there are, the WebSocket's included.
 	if a.openrpc, err = methods.OpenRPC(d.Sockets.Mux(), d.Methods.Version); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 const (
@@ -25,7 +26,6 @@ const (
 
 var (
 	errHeartbeat = errors.New("httpapi: heartbeat")
-	errDraining  = errors.New("httpapi: draining")
 	errPollOver  = errors.New("httpapi: the wait is over")
 )
 
@@ -74,8 +74,9 @@ func (a *api) serveEvents(c *gin.Context) {
 
 // watch answers from the hub, within the bound of open streams.
 func (a *api) watch(c *gin.Context, form, jobID string, after int64, wait time.Duration) {
-	release, ok := a.takeStream(c)
+	release, ok := a.Streams.Take()
 	if !ok {
+		a.fail(c, errStreams)
 		return
 	}
 	defer release()
@@ -85,7 +86,7 @@ func (a *api) watch(c *gin.Context, form, jobID string, after int64, wait time.D
 		return
 	}
 	defer w.Close()
-	ctx, stop := a.untilDraining(c.Request.Context())
+	ctx, stop := a.Streams.Until(c.Request.Context())
 	defer stop()
 	if form == typeJSON {
 		a.page(c, func() (methods.EventPage, error) { return poll(ctx, w, after, wait) })
@@ -99,7 +100,7 @@ func poll(ctx context.Context, w *hub.Watcher, after int64, wait time.Duration) 
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, errPollOver)
 	defer cancel()
 	b, err := w.Next(ctx)
-	if errors.Is(err, errPollOver) || errors.Is(err, errDraining) || errors.Is(err, hub.ErrStopped) {
+	if errors.Is(err, errPollOver) || errors.Is(err, streams.ErrDraining) || errors.Is(err, hub.ErrStopped) {
 		return methods.NewPage(after, nil, false), nil
 	}
 	if err != nil {
@@ -116,21 +117,6 @@ func (a *api) page(c *gin.Context, read func() (methods.EventPage, error)) {
 		return
 	}
 	a.respond(c, http.StatusOK, typeJSON, p.Encode())
-}
-
-// untilDraining is ctx, ended with errDraining when the instance goes away.
-func (a *api) untilDraining(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() { // ends with stop
-		defer close(done)
-		select {
-		case <-a.Methods.Draining:
-			cancel(errDraining)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil); <-done }
 }
 
 // accepted is the form of the stream the client wants: by Accept, JSON without

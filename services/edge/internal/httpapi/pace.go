@@ -26,6 +26,9 @@ func (a *api) pace(c *gin.Context) {
 	c.Writer = w
 	w.arm() // for answers without a body
 	c.Next()
+	if c.Writer.Status() == http.StatusSwitchingProtocols {
+		return // the connection is somebody else's
+	}
 	// What the handler wrote may still be in the server's buffer, and the server
 	// reads the rest of a body, which has its own deadline, before it flushes.
 	w.limit += a.opt.BodyGrace

@@ -26,6 +26,7 @@ import (
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/socket"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,26 +45,33 @@ func (o open) Authenticate(context.Context, *http.Request) (auth.Principal, erro
 type bench struct {
 	*edgetest.Env
 
-	t     *testing.T
-	pipes *edgetest.Pipes
-	logs  *bytes.Buffer
+	t       *testing.T
+	pipes   *edgetest.Pipes
+	logs    *bytes.Buffer
+	streams *streams.Set
 }
 
 func start(t *testing.T, a auth.Authenticator) *bench {
 	t.Helper()
+	return startHub(t, a, hub.Options{})
+}
+
+// startHub is start with a hub to order.
+func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
+	t.Helper()
 	env := edgetest.Open(t)
-	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}}
+	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}, streams: streams.New(0)}
 	log := slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hub.Options{})
+	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hubOpt)
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
 	<-h.Ready()
 	svc := &methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: make(chan struct{}),
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.streams.Draining(),
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Auth: a,
+		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a,
 		Health: chassis.NewHealth(env.Log), Logger: log,
 	}, httpapi.Options{})
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"github.com/gin-gonic/gin"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/jsonrpc"
@@ -122,7 +124,7 @@ func retryAfter(e *errs.Error) string {
 	return strconv.FormatInt(max(1, int64(math.Ceil(float64(ms)/1000))), 10)
 }
 
-// respond writes a whole answer.
+// respond writes a whole answer, compressed where that pays.
 func (a *api) respond(c *gin.Context, status int, contentType string, body []byte) {
 	h := c.Writer.Header()
 	h.Set("Cache-Control", "no-store")
@@ -130,13 +132,27 @@ func (a *api) respond(c *gin.Context, status int, contentType string, body []byt
 	if call.From(c.Request.Context()).Replayed() {
 		h.Set("Idempotency-Replayed", "true")
 	}
-	if len(body) > 0 {
-		h.Set("Content-Type", contentType)
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+	if len(body) == 0 {
+		c.Status(status)
+		c.Writer.WriteHeaderNow()
+		return
 	}
-	c.Status(status)
-	c.Writer.WriteHeaderNow()
-	if len(body) > 0 {
-		_, _ = c.Writer.Write(body) // the client is gone
-	}
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	a.compress(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write(body) // the client is gone
+	})).ServeHTTP(c.Writer, c.Request)
+}
+
+// compressFrom is the size of an answer from which gzip pays: less fits into two
+// packets anyway.
+const compressFrom = 2 << 10
+
+// compressor returns the wrapper that compresses JSON answers for clients that
+// accept gzip. Streams do not go through it: an event is to leave at once, and a
+// compression context for each stream costs more memory than the stream.
+func compressor() (func(http.Handler) http.HandlerFunc, error) {
+	return gzhttp.NewWrapper(gzhttp.MinSize(compressFrom), gzhttp.CompressionLevel(gzip.BestSpeed),
+		gzhttp.EnableZstd(false), gzhttp.ContentTypes([]string{typeJSON}))
 }

@@ -22,12 +22,12 @@ func (a *api) serveSocket(c *gin.Context) {
 		a.refuse(c, http.StatusForbidden, errOrigin)
 		return
 	}
-	release, ok := a.takeStream(c)
+	release, ok := a.Streams.Take()
 	if !ok {
+		a.fail(c, errStreams)
 		return
 	}
-	defer release()
-	a.Sockets.Serve(c.Writer, r, call.From(r.Context()))
+	a.Sockets.Serve(c.Writer, r, call.From(r.Context()), release)
 }
 
 // originAllowed reports whether the page that asks, if it is one, may open a
@@ -50,15 +50,4 @@ func (a *api) originAllowed(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// takeStream counts a stream against the instance's bound, or answers 503.
-func (a *api) takeStream(c *gin.Context) (release func(), ok bool) {
-	select {
-	case a.streams <- struct{}{}:
-		return func() { <-a.streams }, true
-	default:
-		a.fail(c, errStreams)
-		return nil, false
-	}
 }

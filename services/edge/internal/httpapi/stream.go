@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,21 +13,19 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 // streamBuffer is how much of a batch is written at once.
 const streamBuffer = 32 << 10
-
-// retryFrom and retryTo bound the hint of a stream that ends because the
-// instance does: its readers must not all come back at the same moment.
-const retryFrom, retryTo = 100 * time.Millisecond, 3 * time.Second
 
 // format is how a stream writes events.
 type format struct {
 	event func(b []byte, seq int64, raw json.RawMessage) []byte
 	// heartbeat is sent in silence; nil: nothing is.
 	heartbeat []byte
-	// farewell is sent when the instance goes away.
+	// farewell is sent when the stream ends before the log and the client shall
+	// come back; nil: the stream is cut instead.
 	farewell func() []byte
 }
 
@@ -43,20 +40,18 @@ var formats = map[string]format{
 		},
 		heartbeat: []byte(": heartbeat\n\n"),
 		farewell: func() []byte {
-			after := retryFrom + rand.N(retryTo-retryFrom)
-			return fmt.Appendf(nil, "retry: %d\n\n", after.Milliseconds())
+			return fmt.Appendf(nil, "retry: %d\n\n", streams.RetryAfter().Milliseconds())
 		},
 	},
 	typeNDJSON: {
 		event: func(b []byte, _ int64, raw json.RawMessage) []byte {
 			return append(append(b, raw...), '\n')
 		},
-		farewell: func() []byte { return nil },
 	},
 }
 
-// stream writes events until the log ends, the client leaves or the instance
-// does. The status is sent at once, so that a client knows that it watches.
+// stream writes events until the log ends, the client leaves or is too slow, or
+// the instance goes away. The status is sent at once, so that a client knows that it watches.
 func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Watcher) {
 	f := formats[form]
 	h := c.Writer.Header()
@@ -74,9 +69,11 @@ func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Wa
 		switch {
 		case errors.Is(err, errHeartbeat):
 			_, err = c.Writer.Write(f.heartbeat)
-		case errors.Is(err, errDraining), errors.Is(err, hub.ErrStopped):
-			_, _ = c.Writer.Write(f.farewell()) // the end of the stream says the rest
-			return
+		case errors.Is(err, streams.ErrDraining), errors.Is(err, hub.ErrStopped), errors.Is(err, hub.ErrSlow):
+			if f.farewell != nil {
+				_, _ = c.Writer.Write(f.farewell()) // the end of the stream says the rest
+				return
+			}
 		case err != nil:
 			a.broken(ctx, requestID(c), err)
 		default:

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// checkLoop looks at intervals whether quiet feeds missed something.
+// checkLoop looks at intervals whether quiet feeds missed something: see
+// feed.quiet for why twice in CheckEvery.
 func (h *Hub) checkLoop(ctx context.Context) {
-	tick := time.NewTicker(h.opt.CheckEvery)
+	tick := time.NewTicker(h.opt.CheckEvery / 2)
 	defer tick.Stop()
 	for {
 		select {

@@ -8,8 +8,9 @@
 // first, keeps the newest events in a ring bounded in bytes and knows how far
 // the log reaches. A watcher is only a cursor: it is served from the ring, or
 // by one read of the log that all watchers at the same position share, or it
-// waits. So a slow watcher costs no queue, and nobody waits for it. A position
-// check at intervals finds what the bus lost without a trace.
+// waits. So a slow watcher costs no queue, and nobody waits for it; one that was
+// live and stays behind the ring is ended with [ErrSlow]. A position check at
+// intervals finds what the bus lost without a trace.
 //
 // The edge's WebSocket, SSE, JSON lines and long-poll routes and the wait of
 // conversation.prompt read through it.

@@ -29,8 +29,10 @@ type feed struct {
 	end int64
 	// waiting counts watchers that have nothing to read.
 	waiting int
-	// heard is true when news came since the last position check.
+	// heard is true when news came since the last look of the check loop, idle
+	// how many looks in a row nothing came.
 	heard bool
+	idle  int
 	// wake is closed, and replaced, when there is news for those who wait.
 	wake chan struct{}
 	// reads are the log reads under way, by the seq they begin after.
@@ -79,14 +81,19 @@ func (f *feed) position(last int64, closed bool) {
 	f.broadcast()
 }
 
-// quiet reports whether somebody waits and nothing was heard since the last
-// call: the feeds whose position is worth a look.
+// quiet reports whether the feed's position is worth a look: somebody waits, and
+// nothing was heard since the last call. It is called twice in CheckEvery and
+// says yes to every other silent call, the first included: so a loss is found
+// within CheckEvery even right after news, and silence costs one look in it.
 func (f *feed) quiet() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	quiet := f.waiting > 0 && !f.heard
-	f.heard = false
-	return quiet
+	if f.waiting == 0 || f.heard {
+		f.heard, f.idle = false, 0
+		return false
+	}
+	f.idle++
+	return f.idle%2 == 1
 }
 
 // broadcast wakes those who wait. The lock is held.

@@ -35,6 +35,9 @@ const (
 var (
 	// ErrStopped means the hub has ended: this instance goes away.
 	ErrStopped = errors.New("hub: stopped")
+	// ErrSlow ends a watcher that was live and cannot keep up with its job: its
+	// client must come back and resume, or it would fall behind for ever.
+	ErrSlow = errors.New("hub: the reader is slower than its job")
 
 	errReadTimeout = errors.New("hub: reading the log took too long")
 )
@@ -56,9 +59,14 @@ var _ Receiver = (*bus.Bus)(nil)
 
 // Options tune a hub; zero values are the documented defaults.
 type Options struct {
-	// RingBytes bounds the events one feed keeps in memory: 1 MiB.
+	// RingBytes bounds the events one feed keeps in memory: 1 MiB. It is the
+	// queue of each live watcher: how far it may be behind before it is slow.
 	RingBytes int
+	// SlowAfter is how long the reader of a live watcher that fell out of the
+	// ring may take, in all, to be live again: 10 s. Past it Next is ErrSlow.
+	SlowAfter time.Duration
 	// CheckEvery is how often a feed that hears nothing looks at its log: 5 s.
+	// What the bus lost without a trace is found within it.
 	CheckEvery time.Duration
 	// MaxWatchers is how many watchers there may be; past it Watch is refused
 	// with overloaded: 20,000.
@@ -90,6 +98,9 @@ type Hub struct {
 func New(log Log, b Receiver, logger *slog.Logger, opt Options) *Hub {
 	if opt.RingBytes <= 0 {
 		opt.RingBytes = 1 << 20
+	}
+	if opt.SlowAfter <= 0 {
+		opt.SlowAfter = 10 * time.Second
 	}
 	if opt.CheckEvery <= 0 {
 		opt.CheckEvery = 5 * time.Second

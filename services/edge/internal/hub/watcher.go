@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // Batch is a run of events: Events[i] has seq First+i, as raw JSON that must
@@ -24,12 +25,16 @@ type Watcher struct {
 	feed   *feed
 	cursor int64
 	closed bool
+	lag    lag
 }
 
 // Next returns the next events, at least one unless the log is closed, and
-// waits until there are any. The error is the cause of ctx, [ErrStopped], or
-// that of reading the log; after an error Next may be called again.
+// waits until there are any. The error is the cause of ctx, [ErrStopped],
+// [ErrSlow], or that of reading the log; after any but ErrSlow Next may be
+// called again.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
+	w.lag.back(time.Now())
+	defer func() { w.lag.gone(time.Now()) }()
 	f := w.feed
 	for {
 		if err := context.Cause(ctx); err != nil {
@@ -42,10 +47,15 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 			return b, nil
 		}
 		if !f.behind(w.cursor) {
+			w.lag.caughtUp()
 			if err := f.wait(ctx); err != nil {
 				return Batch{}, err
 			}
 			continue
+		}
+		if w.lag.fell(f.hub.opt.SlowAfter) {
+			f.mu.Unlock()
+			return Batch{}, ErrSlow
 		}
 		r := f.join(w.cursor)
 		f.mu.Unlock()
@@ -94,4 +104,34 @@ func (w *Watcher) Close() {
 	}
 	w.closed = true
 	w.feed.hub.leave(w.feed)
+}
+
+// lag finds a watcher that cannot keep up with its job. A watcher is live once
+// it has had all there was; one that only reads history is never slow, however
+// long it takes. What counts is the time its reader takes, not the store's.
+type lag struct {
+	live bool
+	// behind is true from the moment a live watcher fell out of the ring until
+	// it is live again; spent is what its reader took since.
+	behind bool
+	spent  time.Duration
+	left   time.Time
+}
+
+// back and gone frame a call of Next: between two calls the reader works.
+func (l *lag) back(now time.Time) {
+	if l.behind {
+		l.spent += now.Sub(l.left)
+	}
+}
+
+func (l *lag) gone(now time.Time) { l.left = now }
+
+func (l *lag) caughtUp() { l.live, l.behind, l.spent = true, false, 0 }
+
+// fell notes that the ring does not have what comes next, and reports whether
+// that has been so for too long.
+func (l *lag) fell(limit time.Duration) bool {
+	l.behind = l.behind || l.live
+	return l.spent > limit
 }

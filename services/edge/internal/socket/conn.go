@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +18,7 @@ import (
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/call"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 const (
@@ -26,26 +27,26 @@ const (
 	// slowBytes is what a peer must take in a second: a message of many of them
 	// has as many seconds more.
 	slowBytes = 64 << 10
-	// lastChance is how long a write goes on past its timeout, so that a peer
-	// that reads again is told why it is closed.
+	// lastChance is how long a write goes on past its limit, and how long the
+	// close frame may take after it, so that a peer that reads again is told why
+	// it is closed.
 	lastChance = 5 * time.Second
-	// retryFrom and retryTo bound the jittered hint when draining: all clients
-	// of an instance must not come back at the same moment.
-	retryFrom, retryTo = 100 * time.Millisecond, 3 * time.Second
+	// maxReason is how long the reason of a close may be (RFC 6455, section 5.5).
+	maxReason = 123
 )
 
-// conn is one connection. Its goroutines are the reader (run), the pinger, the
-// drain watch, one for each frame in flight and one for each subscription; all
-// end with ctx, and run waits for them.
+// conn is one connection. While nothing happens it has one goroutine, the
+// reader (run), and one for each subscription. The others are one for each
+// frame in flight, and short ones for pings and the end; run waits for all.
 type conn struct {
 	srv    *Server
 	ws     *websocket.Conn
+	wire   *wire
 	info   *call.Info
 	ctx    context.Context //nolint:containedctx // the life of the connection
 	cancel context.CancelCauseFunc
-	work   sync.WaitGroup
 
-	// turn is held while a message is written.
+	// turn is held while messages are written.
 	turn chan struct{}
 	// slots are the frames in flight.
 	slots chan struct{}
@@ -59,27 +60,64 @@ type conn struct {
 	closing   chan struct{}
 	closeSoon sync.Once
 
-	mu   sync.Mutex
-	subs map[string]*subscription
+	mu     sync.Mutex
+	subs   map[string]*subscription
+	pinger *time.Timer
+	over   bool // nothing is spawned any more
+	work   sync.WaitGroup
 }
 
-func newConn(ctx context.Context, s *Server, ws *websocket.Conn, info *call.Info) *conn {
+func newConn(s *Server, ws *websocket.Conn, w *wire, info *call.Info) *conn {
 	c := &conn{
-		srv: s, ws: ws, info: info,
+		srv: s, ws: ws, wire: w, info: info,
 		turn: make(chan struct{}, 1), slots: make(chan struct{}, s.opt.InFlight),
 		closing: make(chan struct{}), subs: make(map[string]*subscription),
 	}
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	return c
 }
 
 func (c *conn) run() {
-	c.work.Go(c.pingLoop)
-	c.work.Go(c.drainWatch)
-	c.readLoop()
+	c.mu.Lock()
+	c.pinger = time.AfterFunc(c.srv.opt.PingEvery, func() { c.spawn(c.ping) })
+	c.mu.Unlock()
+	c.contained(c.readLoop)
+	c.mu.Lock()
+	c.over = true
+	c.pinger.Stop()
+	c.mu.Unlock()
 	c.cancel(errPeer)
+	_ = c.wire.Close() // whoever writes must not wait for a peer that nobody reads
 	c.work.Wait()
-	_ = c.ws.CloseNow() // frees the connection whatever state it is in
+	c.abandon()
+}
+
+// abandon frees the connection whatever state it is in.
+func (c *conn) abandon() {
+	c.cancel(errPeer)
+	_ = c.ws.CloseNow()
+}
+
+// spawn runs work that run waits for; false: the connection has ended.
+func (c *conn) spawn(work func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.work.Go(func() { c.contained(work) })
+	}
+	return !c.over
+}
+
+// contained keeps a panic from ending more than the connection.
+func (c *conn) contained(work func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.srv.log.LogAttrs(c.ctx, slog.LevelError, "WebSocket panicked",
+				slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			c.cancel(errPanic)
+		}
+	}()
+	work()
 }
 
 func (c *conn) readLoop() {
@@ -88,7 +126,7 @@ func (c *conn) readLoop() {
 		switch {
 		case errors.Is(err, errBinary):
 			// Aside, because the reader must go on to see the peer's answer.
-			c.work.Go(func() { c.shut(errs.CloseProtocol, "send text frames only") })
+			c.spawn(func() { c.shut(errs.CloseProtocol, "send text frames only") })
 			continue
 		case err != nil:
 			return
@@ -96,7 +134,7 @@ func (c *conn) readLoop() {
 		if !c.takeSlot() {
 			continue // the connection ends: what still comes is not served
 		}
-		c.work.Go(func() {
+		c.spawn(func() { // the reader runs: it has not ended
 			defer func() { <-c.slots }()
 			c.serve(frame)
 		})
@@ -165,30 +203,71 @@ func (c *conn) serve(data []byte) {
 		c.send(answer.Body)
 	}
 	for _, sub := range f.started {
-		c.work.Go(func() { c.pump(sub) })
+		if !c.spawn(func() { c.pump(sub) }) {
+			c.pump(sub) // which only gives it up
+		}
 	}
 }
 
 // send writes one message. When it returns the message is on its way or the
-// connection is ending. A peer that does not take the message in time is
-// closed; writers wait for their turn at most as long as the one before them.
-func (c *conn) send(message []byte) bool {
+// connection is ending.
+func (c *conn) send(message []byte) {
+	c.burst(func() bool { return c.put(message) })
+}
+
+// burst writes the messages that fill puts, at once. A peer that does not take
+// them in time is closed; writers wait for their turn at most as long as the one
+// before them.
+func (c *conn) burst(fill func() bool) bool {
 	select {
 	case c.turn <- struct{}{}:
 	case <-c.ctx.Done():
 		return false
 	}
 	defer func() { <-c.turn }()
-	limit := c.srv.opt.WriteTimeout + time.Duration(len(message)/slowBytes)*time.Second
-	ctx, cancel := context.WithTimeout(c.ctx, limit+lastChance)
-	defer cancel()
-	began := time.Now()
-	err := c.ws.Write(ctx, websocket.MessageText, message)
-	if slow := time.Since(began) > limit; slow {
-		c.srv.log.InfoContext(c.ctx, "slow WebSocket closed", slog.String("key_id", c.info.Principal.KeyID))
-		c.work.Go(func() { c.shut(errs.CloseSlowConsumer, "too slow: reconnect and resume") })
+	c.wire.hold()
+	filled := fill()
+	err := c.wire.flush()
+	if c.wire.slow.Load() {
+		c.shutSlow("write")
+		return false
 	}
-	return err == nil
+	return filled && err == nil
+}
+
+// put adds a message to the burst. It has no context: the wire's deadlines bound
+// it, and the end of the connection closes the wire.
+func (c *conn) put(message []byte) bool {
+	return c.ws.Write(context.WithoutCancel(c.ctx), websocket.MessageText, message) == nil
+}
+
+// shutSlow ends the connection of a peer that is too slow, and tells it
+// what it has. At is what was too slow: a write, or the subscription as a whole.
+func (c *conn) shutSlow(at string) {
+	c.srv.log.LogAttrs(c.ctx, slog.LevelInfo, "slow WebSocket closed", slog.String("at", at), slog.String("key_id", c.info.Principal.KeyID))
+	reason := c.lastSeqs()
+	c.spawn(func() { c.shut(errs.CloseSlowConsumer, reason) })
+}
+
+// lastSeqs is the reason of a close: `{"last_seq":{"sub_…":41}}`, the seq of the
+// last event written to each subscription. Those that do not fit are left out: a
+// client knows what it has, this only spares it the look.
+func (c *conn) lastSeqs() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seqs := make(map[string]int64, len(c.subs))
+	reason := []byte("{}")
+	for id, sub := range c.subs {
+		seqs[id] = sub.last.Load()
+		more, err := json.Marshal(struct {
+			LastSeq map[string]int64 `json:"last_seq"`
+		}{seqs})
+		if err != nil || len(more) > maxReason {
+			break // strings and numbers always encode
+		}
+		reason = more
+	}
+	return string(reason)
 }
 
 // shut ends the connection with a close code, once; it returns when the
@@ -198,7 +277,11 @@ func (c *conn) shut(code errs.CloseCode, reason string) {
 	c.closeOnce.Do(func() {
 		c.stopAccepting()
 		cause := fmt.Errorf("socket: closed with %d", code)
-		give := time.AfterFunc(closeWait, func() { c.cancel(cause) })
+		wait := closeWait
+		if code == errs.CloseSlowConsumer {
+			wait = lastChance // what it has not read is in front of the close frame
+		}
+		give := time.AfterFunc(wait, func() { c.cancel(cause) })
 		defer give.Stop()
 		_ = c.ws.Close(websocket.StatusCode(code), reason) // the peer may be gone already
 		c.cancel(cause)
@@ -207,14 +290,9 @@ func (c *conn) shut(code errs.CloseCode, reason string) {
 
 func (c *conn) stopAccepting() { c.closeSoon.Do(func() { close(c.closing) }) }
 
-// drainWatch closes the connection when the instance goes away: nothing new is
+// drain closes the connection because the instance goes away: nothing new is
 // taken, requests in flight may end, then the peer is told when to come back.
-func (c *conn) drainWatch() {
-	select {
-	case <-c.srv.draining:
-	case <-c.ctx.Done():
-		return
-	}
+func (c *conn) drain() {
 	c.stopAccepting()
 	limit := time.NewTimer(c.srv.opt.DrainWait)
 	defer limit.Stop()
@@ -233,37 +311,27 @@ wait:
 
 // retryHint is the reason of a close that says when to come back.
 func retryHint() string {
-	after := retryFrom + rand.N(retryTo-retryFrom)
-	hint, err := json.Marshal(struct {
-		RetryAfterMS int64 `json:"retry_after_ms"`
-	}{after.Milliseconds()})
-	if err != nil {
-		return "" // a number always encodes
-	}
-	return string(hint)
+	return fmt.Sprintf(`{"retry_after_ms":%d}`, streams.RetryAfter().Milliseconds())
 }
 
-// pingLoop cuts a peer that is gone without a word. While the reader pauses or
-// a message trickles in, a pong cannot be seen and its absence proves nothing;
-// a message must trickle at 1 KiB/s at least.
-func (c *conn) pingLoop() {
-	tick := time.NewTicker(c.srv.opt.PingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-c.ctx.Done():
-			return
-		}
-		before := c.read.Load()
-		ctx, cancel := context.WithTimeout(c.ctx, c.srv.opt.PongWait)
-		err := c.ws.Ping(ctx)
-		cancel()
-		full := len(c.slots) == cap(c.slots)
-		enough := c.read.Load()-before >= int64(c.srv.opt.PongWait/time.Second)<<10
-		if err != nil && !full && !enough {
-			c.cancel(errPeer)
-			return
-		}
+// ping cuts a peer that is gone without a word. While the reader pauses, a
+// message trickles in or one is being written, a pong cannot be seen and its
+// absence proves nothing; a message must trickle at 1 KiB/s at least, and writes
+// have their own limit.
+func (c *conn) ping() {
+	before := c.read.Load()
+	ctx, cancel := context.WithTimeout(c.ctx, c.srv.opt.PongWait)
+	err := c.ws.Ping(ctx)
+	cancel()
+	full, writing := len(c.slots) == cap(c.slots), len(c.turn) > 0
+	enough := c.read.Load()-before >= int64(c.srv.opt.PongWait/time.Second)<<10
+	if err != nil && !full && !writing && !enough {
+		c.cancel(errPeer)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.pinger.Reset(c.srv.opt.PingEvery)
 	}
 }

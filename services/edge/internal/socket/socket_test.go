@@ -20,6 +20,7 @@ import (
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/socket"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,10 +29,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type bench struct {
 	*edgetest.Env
 
-	t        *testing.T
-	srv      *socket.Server
-	draining chan struct{}
-	client   *http.Client
+	t      *testing.T
+	open   *streams.Set
+	client *http.Client
 }
 
 // open runs a server in memory; it is called inside a bubble.
@@ -41,21 +41,46 @@ func open(t *testing.T) *bench {
 	return openOn(t, socket.Options{}, l, l.Dial)
 }
 
+// openTCP runs a server on a real connection.
+func openTCP(t *testing.T, opt socket.Options) *bench {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openOn(t, opt, l, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
+	})
+}
+
+type dialer = func(context.Context, string, string) (net.Conn, error)
+
 // openOn runs a server on a listener.
-func openOn(t *testing.T, opt socket.Options, l net.Listener, dial func(context.Context, string, string) (net.Conn, error)) *bench {
+func openOn(t *testing.T, opt socket.Options, l net.Listener, dial dialer) *bench {
+	t.Helper()
+	return openHub(t, opt, hub.Options{}, l, dial)
+}
+
+// openHub is openOn with a hub to order.
+func openHub(t *testing.T, opt socket.Options, hubOpt hub.Options, l net.Listener, dial dialer) *bench {
 	t.Helper()
 	env := edgetest.Open(t)
-	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hub.Options{})
+	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hubOpt)
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
 	<-h.Ready()
-	b := &bench{Env: env, t: t, draining: make(chan struct{})}
-	b.srv = socket.New(&methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.draining,
+	b := &bench{Env: env, t: t, open: streams.New(0)}
+	srv := socket.New(&methods.Service{
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.open.Draining(),
 	}, env.Log, opt)
 	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant}, BaseURL: "http://gw"}
-	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.srv.Serve(w, r, info) })}
+	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		done, _ := b.open.Take()
+		srv.Serve(w, r, info, done)
+	})}
+	ran := make(chan error, 1)
+	go func() { ran <- srv.Run(ctx) }()
 	served := make(chan error, 1)
 	go func() { served <- httpServer.Serve(l) }()
 	b.client = &http.Client{Transport: &http.Transport{DialContext: dial}}
@@ -65,7 +90,10 @@ func openOn(t *testing.T, opt socket.Options, l net.Listener, dial func(context.
 			t.Error(err)
 		}
 		<-served
-		if err := b.srv.Wait(context.Background()); err != nil {
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+		if err := b.open.Wait(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if err := <-hubDone; err != nil {
@@ -197,7 +225,7 @@ func TestSilentPeerIsCut(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		synctest.Wait()
-		if err := b.srv.Wait(ctx); err != nil {
+		if err := b.open.Wait(ctx); err != nil {
 			t.Fatal("the connection is still open")
 		}
 		if took := time.Since(began); took < 25*time.Second || took > 35*time.Second {
@@ -235,14 +263,7 @@ func TestIdlePeerStays(t *testing.T) {
 // not even write them, so this one runs on a real connection.
 func TestBusyPeerIsNotCut(t *testing.T) {
 	t.Parallel()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := openOn(t, socket.Options{InFlight: 1, PingEvery: 50 * time.Millisecond, PongWait: 50 * time.Millisecond}, l,
-		func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
-		})
+	b := openTCP(t, socket.Options{InFlight: 1, PingEvery: 50 * time.Millisecond, PongWait: 50 * time.Millisecond})
 	ws := b.dial()
 	for _, session := range []string{"a", "b"} {
 		write(t, ws, `{"jsonrpc":"2.0","id":"`+session+`","method":"conversation.prompt","params":{"prompt":"x","session_id":"`+session+`","wait":1}}`)
@@ -263,12 +284,12 @@ func TestDrainWaitsForRequestsButNotForEver(t *testing.T) {
 		ws := b.dial()
 		subscribe(t, ws, jobID)
 		edgetest.Say(t, h, "item/started", `{}`)
-		close(b.draining)
+		b.open.Drain()
 		synctest.Wait()
 		if got := closeOf(ws); got != 4301 {
 			t.Errorf("closed with %d, want 4301", got)
 		}
-		if err := b.srv.Wait(t.Context()); err != nil {
+		if err := b.open.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
 		late, _, err := websocket.Dial(t.Context(), "http://gw/", &websocket.DialOptions{HTTPClient: b.client}) //nolint:bodyclose // nil after an upgrade
@@ -287,9 +308,9 @@ func TestPeerThatIgnoresTheCloseIsCut(t *testing.T) {
 		b := open(t)
 		b.dial() // does not read
 		began := time.Now()
-		close(b.draining)
+		b.open.Drain()
 		synctest.Wait()
-		if err := b.srv.Wait(t.Context()); err != nil {
+		if err := b.open.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took > 6*time.Second {

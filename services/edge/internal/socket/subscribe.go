@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/docstore"
@@ -28,7 +29,7 @@ type subscription struct {
 	id      string
 	jobID   string
 	watcher *hub.Watcher
-	last    int64
+	last    atomic.Int64    // the seq of the last event written
 	ctx     context.Context //nolint:containedctx // the life of the subscription
 	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when nothing more is sent
@@ -112,7 +113,8 @@ func (c *conn) add(jobID string, after int64) (*subscription, error) {
 	if err != nil {
 		return nil, methods.Fault(err)
 	}
-	sub := &subscription{id: id.New(id.Subscription), jobID: jobID, watcher: w, last: after, done: make(chan struct{})}
+	sub := &subscription{id: id.New(id.Subscription), jobID: jobID, watcher: w, done: make(chan struct{})}
+	sub.last.Store(after)
 	sub.ctx, sub.cancel = context.WithCancelCause(c.ctx)
 	c.subs[sub.id] = sub
 	return sub, nil
@@ -123,6 +125,7 @@ func (c *conn) add(jobID string, after int64) (*subscription, error) {
 func (c *conn) pump(sub *subscription) {
 	defer close(sub.done)
 	defer sub.cancel(nil)
+	defer sub.watcher.Close()
 	reason := c.events(sub)
 	sub.watcher.Close()
 	c.mu.Lock()
@@ -132,7 +135,7 @@ func (c *conn) pump(sub *subscription) {
 		return
 	}
 	closed, err := jsonrpc.EncodeNotification(apiv1.NotifySubscriptionClosed, apiv1.SubscriptionClosed{
-		SubscriptionID: sub.id, JobID: sub.jobID, Reason: reason, LastSeq: sub.last,
+		SubscriptionID: sub.id, JobID: sub.jobID, Reason: reason, LastSeq: sub.last.Load(),
 	})
 	if err != nil {
 		return // strings and numbers always encode
@@ -150,16 +153,27 @@ func (c *conn) events(sub *subscription) string {
 		if err != nil {
 			return c.ended(sub, err)
 		}
-		for i, raw := range b.Events {
+		for rest := b.Events; len(rest) > 0; {
 			if sub.ctx.Err() != nil {
 				return c.ended(sub, context.Cause(sub.ctx))
 			}
-			// The event as it was stored, with one member more in front.
-			message = append(append(message[:len(head)], raw[1:]...), '}')
-			if !c.send(message) {
+			sent := 0
+			ok := c.burst(func() bool {
+				for size := 0; sent < len(rest) && size < burstBytes; sent++ {
+					// The event as it was stored, with one member more in front.
+					message = append(append(message[:len(head)], rest[sent][1:]...), '}')
+					size += len(message)
+					if !c.put(message) {
+						return false
+					}
+				}
+				return true
+			})
+			if !ok {
 				return ""
 			}
-			sub.last = b.First + int64(i)
+			sub.last.Add(int64(sent))
+			rest = rest[sent:]
 		}
 		if cap(message) > slowBytes {
 			message = append(make([]byte, 0, len(head)), head...) // one large event must not stay in memory
@@ -177,11 +191,14 @@ func (c *conn) ended(sub *subscription, err error) string {
 		return reasonUnsubscribed
 	case c.ctx.Err() != nil, errors.Is(err, hub.ErrStopped):
 		return ""
+	case errors.Is(err, hub.ErrSlow):
+		c.shutSlow("subscription")
+		return ""
 	}
 	c.srv.log.WarnContext(c.ctx, "subscription ended, the log cannot be read",
 		slog.String("job_id", sub.jobID), slog.Any("error", err))
 	if errors.Is(err, docstore.ErrUnavailable) {
-		c.work.Go(func() { c.shut(errs.CloseStoreLost, "the store is away: reconnect and resume") })
+		c.spawn(func() { c.shut(errs.CloseStoreLost, "the store is away: reconnect and resume") })
 		return ""
 	}
 	return string(errs.CodeOf(methods.Fault(err)))

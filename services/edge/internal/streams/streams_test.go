@@ -1,0 +1,94 @@
+package streams_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"codexgateway.dev/services/edge/internal/streams"
+)
+
+func TestSetIsBoundedAndWaitsForTheLast(t *testing.T) {
+	t.Parallel()
+	s := streams.New(2)
+	if err := s.Wait(t.Context()); err != nil {
+		t.Errorf("an empty set: %v", err)
+	}
+	var release [2]func()
+	for i := range release {
+		var ok bool
+		if release[i], ok = s.Take(); !ok {
+			t.Fatalf("no place %d of 2", i)
+		}
+	}
+	if _, ok := s.Take(); ok {
+		t.Error("a third place of 2")
+	}
+	release[0]()
+	gone := errors.New("gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(gone)
+	if err := s.Wait(ctx); !errors.Is(err, gone) {
+		t.Errorf("one is open: %v, want the cause", err)
+	}
+	again, ok := s.Take()
+	if !ok {
+		t.Fatal("a place that was given back is not there")
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- s.Wait(t.Context()) }()
+	again()
+	release[1]()
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainEndsWhatWaits(t *testing.T) {
+	t.Parallel()
+	s := streams.New(1)
+	left, stopLeft := s.Until(t.Context())
+	stopLeft()
+	ctx, stop := s.Until(t.Context())
+	defer stop()
+	s.Drain()
+	<-ctx.Done()
+	<-s.Draining()
+	if err := context.Cause(ctx); !errors.Is(err, streams.ErrDraining) {
+		t.Errorf("ended by %v", err)
+	}
+	if err := context.Cause(left); errors.Is(err, streams.ErrDraining) {
+		t.Errorf("ended by %v after its stop", err)
+	}
+	late, stopLate := s.Until(t.Context())
+	defer stopLate()
+	if <-late.Done(); !errors.Is(context.Cause(late), streams.ErrDraining) {
+		t.Errorf("a late one ended by %v", context.Cause(late))
+	}
+}
+
+// Hints spread over their whole span: of 200 no tenth has more than half.
+func TestRetryHintsAreSpread(t *testing.T) {
+	t.Parallel()
+	var tenths [10]int
+	for range 200 {
+		after := streams.RetryAfter()
+		if after < streams.RetryFrom || after >= streams.RetryTo || after%time.Millisecond != 0 {
+			t.Fatalf("hint %s", after)
+		}
+		tenths[int(10*(after-streams.RetryFrom)/(streams.RetryTo-streams.RetryFrom))]++
+	}
+	used := 0
+	for i, n := range tenths {
+		if n > 100 {
+			t.Errorf("%d of 200 hints in tenth %d", n, i)
+		}
+		if n > 0 {
+			used++
+		}
+	}
+	if used < 8 {
+		t.Errorf("hints in %d tenths of the span: %v", used, tenths)
+	}
+}

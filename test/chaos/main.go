@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"codexgateway.dev/services/worker/codexversion"
+	"codexgateway.dev/test/chaos/check"
 	"codexgateway.dev/test/chaos/internal/campaign"
 	"codexgateway.dev/test/chaos/internal/node"
 	"codexgateway.dev/test/chaos/internal/schedule"
@@ -61,6 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&cfg.Reconcilers, "reconcilers", cfg.Reconcilers, "how many reconcilers run")
 	flags.DurationVar(&cfg.Skew, "skew", cfg.Skew, "how far a node's clock is off at most, either way")
 	flags.BoolVar(&cfg.BreakFence, "break-fence", false, "let the store overwrite the event log: the campaign must then fail")
+	mustFail := flags.Bool("must-fail", false, "exit with 0 only when events were lost, doubled or altered")
 	only := flags.String("only", "", "the harms to choose from, with commas; empty: all")
 	real := flags.Bool("real", false, "the last worker has the real Codex CLI")
 	list := flags.Bool("list", false, "print the schedule and end")
@@ -75,6 +76,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if *only != "" {
 		for a := range strings.SplitSeq(*only, ",") {
+			if !schedule.Action(a).Known() {
+				_, _ = fmt.Fprintf(stderr, "chaos: there is no harm %q\n", a)
+				return 2
+			}
 			cfg.Only = append(cfg.Only, schedule.Action(a))
 		}
 	}
@@ -89,19 +94,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		level = slog.LevelDebug
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	passed, err := perform(ctx, &cfg, *real, stdout)
+	good := func(r *campaign.Result) bool { return r.Passed }
+	if *mustFail {
+		good = func(r *campaign.Result) bool {
+			return r.Violations[check.Lost]+r.Violations[check.Doubled]+r.Violations[check.Altered] > 0
+		}
+	}
+	ok, err := perform(ctx, &cfg, *real, good, stdout)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "chaos:", err)
 	}
-	if err != nil || !passed {
+	if err != nil || !ok {
 		return 1
 	}
 	return 0
 }
 
 // perform makes the campaign's directory and programs, runs it and prints its
-// report. The directory stays when something was wrong.
-func perform(ctx context.Context, cfg *campaign.Config, realCodex bool, stdout io.Writer) (passed bool, err error) {
+// report. The directory stays when the result is not good.
+func perform(ctx context.Context, cfg *campaign.Config, realCodex bool, good func(*campaign.Result) bool, stdout io.Writer) (ok bool, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return false, err
@@ -113,7 +124,7 @@ func perform(ctx context.Context, cfg *campaign.Config, realCodex bool, stdout i
 		return false, err
 	}
 	defer func() {
-		if passed && err == nil {
+		if ok && err == nil {
 			err = os.RemoveAll(cfg.Dir)
 			return
 		}
@@ -138,7 +149,7 @@ func perform(ctx context.Context, cfg *campaign.Config, realCodex bool, stdout i
 	if err != nil {
 		return false, err
 	}
-	return res.Passed, tell(res, stdout)
+	return good(res), tell(res, stdout)
 }
 
 // tell prints the result for people and as one line of JSON.
@@ -156,10 +167,13 @@ func tell(res *campaign.Result, w io.Writer) error {
 			return err
 		}
 	}
+	if err := res.Print(w); err != nil {
+		return err
+	}
 	line, err := json.Marshal(res)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "%s\n", line)
-	return errors.Join(res.Print(w), err)
+	return err
 }

@@ -61,8 +61,11 @@ func Run(ctx context.Context, cfg *Config) (*Result, error) {
 			res.Died++
 		}
 	}
+	if res.Alarms, err = f.alarms(); err != nil {
+		return nil, err
+	}
 	res.Notes = f.notes
-	res.Passed = !res.Failed() && res.Died == 0 && res.Refused == 0
+	res.Passed = !res.Failed() && res.Died == 0 && res.Refused == 0 && res.Alarms == 0
 	return res, nil
 }
 

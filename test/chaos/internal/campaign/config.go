@@ -60,9 +60,11 @@ type Result struct {
 	Died int `json:"died"`
 	// Refused are submits that the gateway refused for good.
 	Refused int `json:"refused"`
-	// Passed is false when a rule is broken, a process died or a submit was refused.
+	// Alarms are lines in the logs of the nodes that tell of a panic or a data race.
+	Alarms int `json:"alarms"`
+	// Passed is false when a rule is broken or one of the three above is not 0.
 	Passed bool `json:"passed"`
-	// Notes say more about Died and Refused.
+	// Notes say more about Died, Refused and Alarms.
 	Notes []string `json:"notes,omitempty"`
 	*check.Report
 }

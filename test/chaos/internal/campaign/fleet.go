@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -195,6 +196,31 @@ func (f *fleet) end() {
 			_ = p.Kill()
 		}
 	}
+}
+
+// alarms counts the lines of the nodes' logs that tell of a fault of the program
+// itself, whatever was done to it.
+func (f *fleet) alarms() (int, error) {
+	files, err := filepath.Glob(filepath.Join(f.cfg.Dir, "logs", "*.log"))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, name := range files {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return 0, fmt.Errorf("campaign: %w", err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			for _, word := range []string{"panic: ", `"panic_type":`, "DATA RACE", "fatal error: "} {
+				if strings.Contains(line, word) {
+					n++
+					f.note("%s: %.200s", filepath.Base(name), line)
+				}
+			}
+		}
+	}
+	return n, nil
 }
 
 // freeAddr is an address to listen on, below those that the kernel gives to

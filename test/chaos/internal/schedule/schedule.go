@@ -27,6 +27,16 @@ const (
 	FullDisk       Action = "full_disk"
 )
 
+// Known reports whether there is such an action.
+func (a Action) Known() bool {
+	for _, w := range weights {
+		if w.action == a {
+			return true
+		}
+	}
+	return false
+}
+
 // Step is one harm.
 type Step struct {
 	At     time.Duration

@@ -82,7 +82,7 @@ chaos: ## Kill everything, lose nothing: SEED=1 LENGTH=5m CHAOS='more flags'
 .PHONY: chaos-proof
 chaos-proof: ## The campaign must notice a broken fence: it fails if nothing was found
 	go build -tags nomsgpack -o bin/chaos ./test/chaos
-	bin/chaos -seed $(SEED) -length 45s -only freeze_worker -gap 1s -skew 0 -break-fence -must-fail
+	bin/chaos -seed $(SEED) -length 45s -only freeze_worker -gap 1s -skew 0 -settle 15s -break-fence -must-fail
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)

@@ -88,6 +88,10 @@ func (r *Report) job(j *Job) *log {
 		return l
 	}
 	r.JobsByState[j.Status]++
+	if j.Unreadable != "" {
+		r.found(Lost, 1, "the log of %s cannot be read: %s", j.ID, j.Unreadable)
+		return nil
+	}
 	r.EventsInLogs += len(j.Log)
 	r.sequence("the log of "+j.ID, j.Log)
 	for _, e := range j.Log {
@@ -152,7 +156,7 @@ func (r *Report) watcher(w *Watcher, l *log) {
 	}
 	last := r.sequence(who, w.Seen)
 	if l == nil {
-		return // the job is lost, which is said already
+		return // the job or its log is lost, which is said already
 	}
 	if last < l.last {
 		r.found(Lost, int(l.last-last), "%s: has %d of %d events", who, last, l.last)

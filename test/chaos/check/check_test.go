@@ -9,19 +9,25 @@ import (
 	"codexgateway.dev/test/chaos/check"
 )
 
+func event(seq int64, hash uint64, name string) check.Event {
+	return check.Event{Seq: seq, Hash: hash, Type: name}
+}
+
 // good is a small campaign in which nothing went wrong.
 func good() *check.Input {
 	events := func(end string) []check.Event {
-		return []check.Event{{1, 11, "job.queued"}, {2, 12, "job.started"}, {3, 13, "codex"}, {4, 14, end}}
+		return []check.Event{event(1, 11, "job.queued"), event(2, 12, "job.started"), event(3, 13, "codex"), event(4, 14, end)}
 	}
 	in := &check.Input{
-		Submits: []check.Submit{{"k1", []string{"job_1", "job_1"}}, {"k2", []string{"job_2"}}, {"k3", nil}},
-		Jobs: []check.Job{
-			{"job_1", "k1", true, "completed", 4, events("job.completed")},
-			{"job_2", "k2", true, "cancelled", 4, events("job.cancelled")},
+		Submits: []check.Submit{
+			{Key: "k1", Answers: []string{"job_1", "job_1"}}, {Key: "k2", Answers: []string{"job_2"}}, {Key: "k3"},
 		},
-		Listed: []check.Listed{{"job_2", "k2", "cancelled"}, {"job_1", "k1", "completed"}},
-		Probes: []check.Probe{{"job_2", "job_1", "completed"}},
+		Jobs: []check.Job{
+			{ID: "job_1", Key: "k1", Found: true, Status: "completed", LastSeq: 4, Log: events("job.completed")},
+			{ID: "job_2", Key: "k2", Found: true, Status: "cancelled", LastSeq: 4, Log: events("job.cancelled")},
+		},
+		Listed: []check.Listed{{ID: "job_2", Key: "k2", Status: "cancelled"}, {ID: "job_1", Key: "k1", Status: "completed"}},
+		Probes: []check.Probe{{Later: "job_2", Earlier: "job_1", Status: "completed"}},
 	}
 	for _, j := range in.Jobs {
 		for _, t := range []string{"sse", "websocket"} {
@@ -76,7 +82,10 @@ func TestEachBrokenRuleIsReportedAndNoOther(t *testing.T) {
 			}
 			in.Jobs[0].Log, in.Jobs[0].LastSeq = in.Jobs[0].Log[1:], 3
 			in.Watchers = in.Watchers[:1]
-			in.Watchers[0].Seen = []check.Event{{1, 12, "job.started"}, {2, 13, "codex"}, {3, 14, "codex"}, {4, 15, "job.completed"}}
+			in.Watchers[0].Seen = []check.Event{event(1, 12, "job.started"), event(2, 13, "codex"), event(3, 14, "codex"), event(4, 15, "job.completed")}
+		}, counts{check.Lost: 1}},
+		"a log cannot be read": {func(in *check.Input) {
+			in.Jobs[0].Log, in.Jobs[0].Unreadable = nil, "there is a gap"
 		}, counts{check.Lost: 1}},
 		"an event came twice": {func(in *check.Input) {
 			in.Watchers[0].Seen = slices.Insert(in.Watchers[0].Seen, 2, in.Watchers[0].Seen[1])

@@ -27,8 +27,10 @@ type Job struct {
 	Found   bool
 	Status  string
 	LastSeq int64
-	// Log is all of job.events.
-	Log []Event
+	// Log is all of job.events. Unreadable is why there is none: the gateway
+	// refuses to read the log of a job it knows.
+	Log        []Event
+	Unreadable string
 }
 
 // Listed is one row of job.list.

@@ -80,6 +80,10 @@ func (l *load) job(ctx context.Context, id string) (check.Job, error) {
 		events, _, err = l.gateway.Log(ctx, id)
 		return err
 	})
+	if watch.Final(err) {
+		j.Unreadable = err.Error()
+		return j, nil
+	}
 	if err != nil {
 		return check.Job{}, fmt.Errorf("campaign: job.events: %w", err)
 	}

@@ -87,9 +87,14 @@ func (r *Report) Print(w io.Writer) error {
 		name string
 		v    any
 	}{
-		{"jobs accepted", r.JobsAccepted}, {"jobs by state", states}, {"events in logs", r.EventsInLogs},
-		{"events delivered", r.EventsDelivered}, {"watchers", r.Watchers}, {"reconnects", r.Reconnects},
-		{"resubmits", r.Resubmits}, {"conversation probes", r.Probes},
+		{"jobs accepted", r.JobsAccepted},
+		{"jobs by state", states},
+		{"events in logs", r.EventsInLogs},
+		{"events delivered", r.EventsDelivered},
+		{"watchers", r.Watchers},
+		{"reconnects", r.Reconnects},
+		{"resubmits", r.Resubmits},
+		{"conversation probes", r.Probes},
 	}
 	for _, x := range rows {
 		if err := row(x.name, x.v); err != nil {

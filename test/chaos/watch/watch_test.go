@@ -106,7 +106,8 @@ func (s *stand) socket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = conn.CloseNow() }()
-	_, raw, err := conn.Read(r.Context())
+	ctx := r.Context()
+	_, raw, err := conn.Read(ctx)
 	if err != nil {
 		return
 	}
@@ -117,7 +118,7 @@ func (s *stand) socket(w http.ResponseWriter, r *http.Request) {
 	if err := json.Unmarshal(raw, &call); err != nil || call.Method != "job.subscribe" {
 		s.t.Errorf("%s: %v", raw, err)
 	}
-	send := func(text string) { _ = conn.Write(r.Context(), websocket.MessageText, []byte(text)) }
+	send := func(text string) { _ = conn.Write(ctx, websocket.MessageText, []byte(text)) }
 	send(`{"jsonrpc":"2.0","id":1,"result":{"subscription_id":"s"}}`)
 	after := call.Params.After
 	if after < len(s.story) {

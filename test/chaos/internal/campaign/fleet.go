@@ -38,8 +38,7 @@ type fleet struct {
 	faults wire.Faults // what the host does wrong, for its next life
 	notes  []string
 
-	running sync.WaitGroup
-	stop    []func() // in the order to stop in
+	stop []func() // in the order to stop in
 }
 
 func newFleet(cfg *Config, model string) (*fleet, error) {
@@ -100,7 +99,7 @@ func (f *fleet) process(name string, o node.Options, env map[string]string) *pro
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
 	}
 	maps.Copy(all, env)
-	var vars []string
+	vars := make([]string, 0, len(all))
 	for k, v := range all {
 		vars = append(vars, k+"="+v)
 	}

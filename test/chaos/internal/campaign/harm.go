@@ -15,8 +15,8 @@ import (
 	"codexgateway.dev/test/chaos/internal/wire"
 )
 
-// phases are the faults of a schedule's phases.
-var phases = map[schedule.Action]wire.Faults{ //nolint:gochecknoglobals // a constant
+// phases are the faults of a schedule's phases; the other actions have none.
+var phases = map[schedule.Action]wire.Faults{ //nolint:gochecknoglobals,exhaustive // a constant, see above
 	schedule.SlowStore:     {Slow: 150 * time.Millisecond},
 	schedule.LossyBus:      {Lose: 0.4, Duplicate: 0.2, Delay: 0.4, MaxDelay: time.Second},
 	schedule.RefuseCommits: {Refuse: 0.5, NoRead: 0.2},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,7 +99,7 @@ func (l *load) conversation(ctx, submit context.Context) {
 			break
 		}
 		before := earlier
-		earlier = append(earlier[:len(earlier):len(earlier)], id)
+		earlier = append(slices.Clip(earlier), id)
 		l.follow(ctx, &watching, id, before)
 		if mathrand.IntN(100) < 8 {
 			l.aside.Go(func() { l.cancel(ctx, id) })
@@ -115,7 +116,7 @@ func (l *load) submit(ctx context.Context, p promptParams) string {
 	l.submits = append(l.submits, s)
 	l.mu.Unlock()
 	if mathrand.IntN(10) == 0 { // an impatient client sends it twice at once
-		l.aside.Go(func() { l.try(ctx, s, p) })
+		l.aside.Go(func() { _, _ = l.try(ctx, s, p) })
 	}
 	for ctx.Err() == nil {
 		id, err := l.try(ctx, s, p)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"gocloud.dev/blob/fileblob"
@@ -72,7 +73,7 @@ func (o *Options) Args() ([]string, error) {
 	}
 	return []string{
 		o.Role, "-dir", o.Dir, "-skew", o.Skew.String(), "-claim-delay", o.ClaimDelay.String(),
-		"-seed", fmt.Sprint(o.Seed), "-faults", string(faults), fmt.Sprintf("-break-fence=%t", o.BreakFence),
+		"-seed", strconv.FormatUint(o.Seed, 10), "-faults", string(faults), fmt.Sprintf("-break-fence=%t", o.BreakFence),
 	}, nil
 }
 

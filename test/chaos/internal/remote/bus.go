@@ -87,7 +87,7 @@ func (b *Bus) Receive(ctx context.Context, subscription string, opt bus.ReceiveO
 	defer b.active.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(b.life, func() { cancel(bus.ErrClosed) })()
+	defer context.AfterFunc(b.life, func() { cancel(bus.ErrClosed) })() //nolint:contextcheck // the bus outlives the call
 
 	r := &reception{bus: b, subscription: subscription, handler: h, ready: opt.Ready, slots: make(chan struct{}, opt.MaxOutstanding)}
 	for range opt.MaxOutstanding {
@@ -236,7 +236,7 @@ func (s *stream) deliver(ctx context.Context, d *wire.Delivery) {
 		if verdict != bus.Ack {
 			verdict = bus.Retry
 		}
-		s.settle(d.ID, verdict)
+		s.settle(d.ID, verdict) //nolint:contextcheck // the answer is owed also when the receiver has ended
 	})
 }
 

@@ -30,9 +30,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const limit = 30 * time.Second
 
 // serve runs a host for the rest of the test, or until stop is called.
-func serve(t *testing.T, socket string, docs docstore.Driver, f wire.Faults) (messages *membus.Bus, stop func()) {
+func serve(t *testing.T, socket string, docs docstore.Driver, f wire.Faults) (stop func()) {
 	t.Helper()
-	messages = membus.New(events.Topics, events.Subscriptions, membus.Options{})
+	messages := membus.New(events.Topics, events.Subscriptions, membus.Options{})
 	ln, err := host.Listen(t.Context(), socket)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func serve(t *testing.T, socket string, docs docstore.Driver, f wire.Faults) (me
 		}
 	})
 	t.Cleanup(stop)
-	return messages, stop
+	return stop
 }
 
 // store opens documents that the test closes.
@@ -237,7 +237,7 @@ func TestASubscriptionSurvivesTheHost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	socket, docs := filepath.Join(dir, "s"), store(t, plain)
-	_, stopHost := serve(t, socket, docs, wire.Faults{})
+	stopHost := serve(t, socket, docs, wire.Faults{})
 	b := connect(t, socket).Bus()
 	const most = 3
 	type began struct {

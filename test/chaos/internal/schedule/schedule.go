@@ -90,7 +90,7 @@ var weights = []struct {
 // Make returns the steps of a plan in the order of their times. The first comes
 // after a gap, so that there is something to harm.
 func Make(p *Plan) []Step {
-	rng := rand.New(rand.NewPCG(p.Seed, uint64(p.Length)))
+	rng := rand.New(rand.NewPCG(p.Seed, uint64(p.Length))) //nolint:gosec // G115: a length is positive
 	var steps []Step
 	for at := p.Gap; at < p.Length; at += p.Gap/4 + time.Duration(rng.Int64N(int64(p.Gap)*3/2)) {
 		s := Step{At: at.Round(time.Millisecond), Action: choose(rng, p.Only)}

@@ -3,7 +3,7 @@ package check
 // Run judges a campaign.
 func Run(in *Input) *Report {
 	r := &Report{
-		JobsByState: map[string]int{}, Violations: map[Rule]int{}, Findings: map[Rule][]string{},
+		JobsByState: map[string]int{}, FailuresByCode: map[string]int{}, Violations: map[Rule]int{}, Findings: map[Rule][]string{},
 		Watchers: len(in.Watchers), Probes: len(in.Probes),
 	}
 	for _, rule := range Rules() {
@@ -88,6 +88,9 @@ func (r *Report) job(j *Job) *log {
 		return l
 	}
 	r.JobsByState[j.Status]++
+	if j.Status == "failed" {
+		r.FailuresByCode[j.Failure]++
+	}
 	if j.Unreadable != "" {
 		r.found(Lost, 1, "the log of %s cannot be read: %s", j.ID, j.Unreadable)
 		return nil

@@ -44,7 +44,7 @@ func TestAGoodCampaignPasses(t *testing.T) {
 		t.Fatalf("failed: %v", r.Findings)
 	}
 	want := check.Report{
-		JobsAccepted: 2, JobsByState: map[string]int{"completed": 1, "cancelled": 1}, EventsInLogs: 8,
+		JobsAccepted: 2, JobsByState: map[string]int{"completed": 1, "cancelled": 1}, FailuresByCode: map[string]int{}, EventsInLogs: 8,
 		EventsDelivered: 16, Watchers: 4, Reconnects: 8, Resubmits: 1, Probes: 1,
 	}
 	got := *r

@@ -27,6 +27,8 @@ type Job struct {
 	Found   bool
 	Status  string
 	LastSeq int64
+	// Failure is the code of a failed job's error.
+	Failure string
 	// Log is all of job.events. Unreadable is why there is none: the gateway
 	// refuses to read the log of a job it knows.
 	Log        []Event

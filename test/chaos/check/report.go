@@ -44,6 +44,7 @@ const maxFindings = 5
 type Report struct {
 	JobsAccepted    int            `json:"jobs_accepted"`
 	JobsByState     map[string]int `json:"jobs_by_state"`
+	FailuresByCode  map[string]int `json:"failures_by_code"`
 	EventsInLogs    int            `json:"events_in_logs"`
 	EventsDelivered int            `json:"events_delivered"`
 	Watchers        int            `json:"watchers"`
@@ -72,23 +73,29 @@ func (r *Report) Failed() bool {
 	return false
 }
 
+// counts lists counts by name.
+func counts(by map[string]int) []string {
+	rows := make([]string, 0, len(by))
+	for name, n := range by {
+		rows = append(rows, fmt.Sprintf("%s %d", name, n))
+	}
+	slices.Sort(rows)
+	return rows
+}
+
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) error {
 	row := func(name string, v any) error {
 		_, err := fmt.Fprintf(w, "  %-24s %v\n", name, v)
 		return err
 	}
-	states := make([]string, 0, len(r.JobsByState))
-	for s, n := range r.JobsByState {
-		states = append(states, fmt.Sprintf("%s %d", s, n))
-	}
-	slices.Sort(states)
 	rows := []struct {
 		name string
 		v    any
 	}{
 		{"jobs accepted", r.JobsAccepted},
-		{"jobs by state", states},
+		{"jobs by state", counts(r.JobsByState)},
+		{"failures by code", counts(r.FailuresByCode)},
 		{"events in logs", r.EventsInLogs},
 		{"events delivered", r.EventsDelivered},
 		{"watchers", r.Watchers},

@@ -15,6 +15,9 @@ type jobView struct {
 	Status   string            `json:"status"`
 	LastSeq  int64             `json:"last_seq"`
 	Metadata map[string]string `json:"metadata"`
+	Error    struct {
+		Code string `json:"code"`
+	} `json:"error"`
 }
 
 // collect asks the API for the end of every job. The gateway is whole by then,
@@ -74,7 +77,7 @@ func (l *load) job(ctx context.Context, id string) (check.Job, error) {
 	if err != nil {
 		return check.Job{}, fmt.Errorf("campaign: job.get: %w", err)
 	}
-	j := check.Job{ID: id, Key: v.Metadata["key"], Found: true, Status: v.Status, LastSeq: v.LastSeq}
+	j := check.Job{ID: id, Key: v.Metadata["key"], Found: true, Status: v.Status, LastSeq: v.LastSeq, Failure: v.Error.Code}
 	var events []watch.Event
 	err = insist(ctx, func() (err error) {
 		events, _, err = l.gateway.Log(ctx, id)

@@ -70,6 +70,20 @@ lint: .bin/golangci-lint ## Linters, architecture rules and the proof that the r
 bench: setup build ## Measure: one JSON line a figure
 	@go run ./test/bench
 
+SEED   ?= 1
+LENGTH ?= 5m
+CHAOS  ?=
+
+.PHONY: chaos
+chaos: ## Kill everything, lose nothing: SEED=1 LENGTH=5m CHAOS='more flags'
+	go build -tags nomsgpack -o bin/chaos ./test/chaos
+	bin/chaos -seed $(SEED) -length $(LENGTH) $(CHAOS)
+
+.PHONY: chaos-proof
+chaos-proof: ## The campaign must notice a broken fence: it fails if nothing was found
+	go build -tags nomsgpack -o bin/chaos ./test/chaos
+	bin/chaos -seed $(SEED) -length 45s -only freeze_worker -gap 1s -skew 0 -settle 15s -break-fence -must-fail
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(go list $(PACKAGES)); do \

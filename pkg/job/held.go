@@ -28,19 +28,6 @@ type Held struct {
 	job  Job
 	base Usage // of the attempts before this claim
 	over bool
-	// settledAt is when the end or the hand-back was first tried. A try whose
-	// answer was lost may have landed, so the next must write the same event to
-	// the last byte: what is told is what is stored.
-	settledAt time.Time
-}
-
-// settling is the time of the claim's last event, the same for every try. The
-// lock is held.
-func (h *Held) settling() time.Time {
-	if h.settledAt.IsZero() {
-		h.settledAt = h.s.Now()
-	}
-	return h.settledAt
 }
 
 // hold starts the log writer of a fresh claim. The writer outlives the claim's
@@ -130,7 +117,7 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 	j := h.job
 	j.Usage = h.base
 	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
-	if err := h.s.applyResult(ctx, &j, &r, h.settling()); err != nil {
+	if err := h.s.applyResult(ctx, &j, &r); err != nil {
 		return err
 	}
 	err := h.Log.Seal(ctx, true, []eventlog.Entry{endEntry(&j)}, func(ctx context.Context, last *eventlog.Batch, w docstore.Write) error {
@@ -156,7 +143,7 @@ func (h *Held) HandBack(ctx context.Context, usage Usage) error {
 	if h.over {
 		return ErrLeaseLost
 	}
-	now := h.settling()
+	now := h.s.Now()
 	j := h.job
 	if err := j.to(Queued); err != nil {
 		return err

@@ -192,7 +192,7 @@ func (h *Hub) readLog(ctx context.Context, jobID string, after int64) (*eventlog
 	case <-ctx.Done():
 		return nil, fmt.Errorf("hub: wait to read: %w", context.Cause(ctx))
 	}
-	page, err := h.log.Read(ctx, jobID, after, pageEvents)
+	page, err := h.log.Read(ctx, jobID, after, wholePage)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(err, context.Cause(ctx))

@@ -17,8 +17,9 @@ import (
 
 // Bounds of a hub.
 const (
-	// pageEvents is how many events one read of the log fetches.
-	pageEvents = 1000
+	// wholePage lets a read return all it has decoded, which the log bounds in
+	// bytes: what a limit in events cut off would be decoded again.
+	wholePage = 0
 	// maxReads is how many reads of the log run at once; the others wait. A page
 	// is megabytes, so this bounds memory as well as load on the store.
 	maxReads = 16

@@ -69,6 +69,9 @@ func (l *fakeLog) Read(ctx context.Context, _ string, after int64, limit int) (*
 	if l.err != nil {
 		return nil, l.err
 	}
+	if limit == 0 {
+		limit = 1000 // as the log's bound in bytes would
+	}
 	if l.page > 0 {
 		limit = min(limit, l.page)
 	}

@@ -104,7 +104,9 @@ type Job struct {
 	Model          string            `json:"model,omitempty"`
 	Usage          Usage             `json:"usage"`
 	Metadata       map[string]string `json:"metadata,omitempty"`
-	Artifacts      []string          `json:"artifacts"`
+	// RetryOf is the job this one was made from by job.retry.
+	RetryOf   string   `json:"retry_of,omitempty"`
+	Artifacts []string `json:"artifacts"`
 }
 
 // JobRef are the params of job.get and job.artifacts.
@@ -164,6 +166,12 @@ type JobCancelResult struct {
 	JobID           string `json:"job_id"`
 	Status          string `json:"status"`
 	CancelRequested bool   `json:"cancel_requested"`
+}
+
+// JobRetryParams are the params of job.retry.
+type JobRetryParams struct {
+	JobID          string `json:"job_id"`
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
 }
 
 // ConversationRef are the params of conversation.status and conversation.cancel.

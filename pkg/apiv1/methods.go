@@ -10,6 +10,7 @@ const (
 	MethodJobEvents          = "job.events"
 	MethodJobArtifacts       = "job.artifacts"
 	MethodJobCancel          = "job.cancel"
+	MethodJobRetry           = "job.retry"
 	MethodJobSubscribe       = "job.subscribe"
 	MethodJobUnsubscribe     = "job.unsubscribe"
 	MethodSystemPing         = "system.ping"

@@ -82,6 +82,14 @@ func (c *Client) CancelJob(ctx context.Context, jobID, reason string) (apiv1.Job
 	return out, err
 }
 
+// RetryJob submits an ended job again as a new one. A job that has not ended
+// answers errs.Conflict.
+func (c *Client) RetryJob(ctx context.Context, params apiv1.JobRetryParams) (apiv1.Accepted, error) {
+	var out apiv1.Accepted
+	err := c.Call(ctx, apiv1.MethodJobRetry, params, &out)
+	return out, err
+}
+
 // Events reads one page of a job's log after the given seq; limit 0 leaves the
 // page's size to the gateway.
 func (c *Client) Events(ctx context.Context, jobID string, after int64, limit int) (apiv1.EventPage, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/wait"
 )
 
 const (
@@ -62,11 +63,11 @@ func (c *Client) Watch(ctx context.Context, jobID string, after int64, fn func(a
 		if fresh {
 			attempt = 1
 		}
-		wait := max(c.opt.Backoff(attempt), again.after)
+		pause := max(c.opt.Backoff(attempt), again.after)
 		c.opt.Logger.InfoContext(ctx, "watch reconnects",
 			slog.String("job_id", jobID), slog.Int64("last_seq", w.last), slog.Int("attempt", attempt),
-			slog.Duration("wait", wait), slog.Any("cause", again.cause))
-		if !pause(ctx, wait) {
+			slog.Duration("wait", pause), slog.Any("cause", again.cause))
+		if !wait.For(ctx, pause) {
 			return w.last, fmt.Errorf("client: watch %s: %w", jobID, context.Cause(ctx))
 		}
 	}
@@ -81,15 +82,3 @@ type retryError struct {
 
 func (e *retryError) Error() string { return e.cause.Error() }
 func (e *retryError) Unwrap() error { return e.cause }
-
-// pause waits d or until ctx ends, and reports whether it waited.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -11,6 +11,8 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 const (
@@ -212,11 +214,7 @@ func (s *Store) read(ctx context.Context, call func(context.Context) error) erro
 			return err
 		}
 		s.log.LogAttrs(ctx, slog.LevelDebug, "docstore_read_retry", slog.Int("attempt", n), slog.Any("error", err))
-		wait := time.NewTimer(s.backoff(n))
-		select {
-		case <-wait.C:
-		case <-bounded.Done():
-			wait.Stop()
+		if !wait.For(bounded, s.backoff(n)) {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/wait"
 )
 
 // ErrFenced means somebody else wrote the next seq: the writer lost its lease
@@ -75,7 +76,7 @@ func (s *Store) Landed(ctx context.Context, w *docstore.Write) (bool, error) {
 // after an unknown result it reads back, and a store that is full or away is
 // tried again, so that an event is in the log once or its writer is dead.
 func (s *Store) append(ctx context.Context, w *docstore.Write, waiting func(error)) error {
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		_, err := s.docs.Commit(ctx, []docstore.Write{*w})
 		if err == nil {
 			return nil
@@ -91,20 +92,8 @@ func (s *Store) append(ctx context.Context, w *docstore.Write, waiting func(erro
 			return back
 		}
 		waiting(err)
-		if !sleep(ctx, wait/2+rand.N(wait/2+1)) {
+		if !wait.For(ctx, pause/2+rand.N(pause/2+1)) {
 			return context.Cause(ctx)
 		}
-	}
-}
-
-// sleep waits d or until ctx ends, and reports whether it waited.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -3,41 +3,82 @@ package eventlog
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
-	"github.com/klauspost/compress/zstd"
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"codexgateway.dev/pkg/docstore"
 )
 
-// Archive returns a whole log as compressed JSONL, one event a line. closing is
-// the batch that will end it but is not stored yet; nil when the log is closed.
-func (s *Store) Archive(ctx context.Context, job string, closing *Batch) ([]byte, error) {
-	var out bytes.Buffer
-	zw, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstd.SpeedDefault))
-	if err != nil {
-		return nil, fmt.Errorf("eventlog: archive: %w", err)
+// frameBytes is how much of a log, unpacked, is one frame of its archive. A
+// reader unpacks whole frames, so this bounds its memory and the cost of one
+// page; logs below it are one frame, which every zstd tool reads by default.
+const frameBytes = 8 << 20
+
+// Frame is one independent part of an archive: the events from First on, at
+// Offset of the blob.
+type Frame struct {
+	First  int64 `json:"first"`
+	Offset int64 `json:"offset"`
+}
+
+// Archived says where an archived log is.
+type Archived struct {
+	Blob string
+	Size int64
+	// Frames in order; empty: one frame with everything.
+	Frames []Frame
+	// LastSeq is the seq of the event that closed the log.
+	LastSeq int64
+}
+
+// archiver packs events as JSONL into zstd frames.
+type archiver struct {
+	s      *Store
+	raw    bytes.Buffer
+	out    []byte
+	frames []Frame
+	first  int64 // seq of the first event in raw
+	next   int64
+}
+
+func (a *archiver) add(e json.RawMessage) {
+	if a.raw.Len() == 0 {
+		a.first = a.next
 	}
-	write := func(events ...[]byte) error {
-		for _, e := range events {
-			if _, err := zw.Write(e); err != nil {
-				return err
-			}
-			if _, err := zw.Write([]byte{'\n'}); err != nil {
-				return err
-			}
-		}
-		return nil
+	a.raw.Write(e)
+	a.raw.WriteByte('\n')
+	a.next++
+	if a.raw.Len() >= frameBytes {
+		a.flush()
 	}
-	var after int64
-	for {
+}
+
+func (a *archiver) flush() {
+	if a.raw.Len() == 0 {
+		return
+	}
+	a.frames = append(a.frames, Frame{First: a.first, Offset: int64(len(a.out))})
+	a.out = a.s.enc.EncodeAll(a.raw.Bytes(), a.out)
+	a.raw.Reset()
+}
+
+// Archive returns a whole log as compressed JSONL, one event a line, and the
+// index of its frames. closing is the batch that will end the log but is not
+// stored yet; nil when the log is closed.
+func (s *Store) Archive(ctx context.Context, job string, closing *Batch) ([]byte, []Frame, error) {
+	a := &archiver{s: s, next: 1}
+	for after := int64(0); ; {
 		page, err := s.Read(ctx, job, after, 0)
 		if err != nil {
-			return nil, errors.Join(err, zw.Close())
+			return nil, nil, err
 		}
 		for _, e := range page.Events {
-			if err := write(e); err != nil {
-				return nil, errors.Join(err, zw.Close())
-			}
+			a.add(e)
 		}
 		after = page.Last()
 		if !page.More {
@@ -46,13 +87,112 @@ func (s *Store) Archive(ctx context.Context, job string, closing *Batch) ([]byte
 	}
 	if closing != nil {
 		for _, e := range closing.Events {
-			if err := write(e); err != nil {
-				return nil, errors.Join(err, zw.Close())
-			}
+			a.add(e)
 		}
 	}
-	if err := zw.Close(); err != nil {
-		return nil, fmt.Errorf("eventlog: archive: %w", err)
+	a.flush()
+	return a.out, a.frames, nil
+}
+
+// ReadArchive is Read for an archived log: up to limit events after a seq, all
+// of one frame. Its cost is that of the frame, whatever the log's length.
+func (s *Store) ReadArchive(ctx context.Context, a Archived, after int64, limit int) (*Page, error) {
+	page := &Page{First: after + 1, Closed: after >= a.LastSeq}
+	if page.Closed {
+		return page, nil
 	}
-	return out.Bytes(), nil
+	frames := a.Frames
+	if len(frames) == 0 {
+		frames = []Frame{{First: 1}}
+	}
+	i := 0
+	for i+1 < len(frames) && frames[i+1].First <= after+1 {
+		i++
+	}
+	end := a.Size
+	if i+1 < len(frames) {
+		end = frames[i+1].Offset
+	}
+	raw, err := s.frame(ctx, a.Blob, frames[i].Offset, end)
+	if err != nil {
+		return nil, err
+	}
+	seq, size := frames[i].First, 0
+	for line := range bytes.Lines(raw) {
+		if seq > after {
+			if size += len(line); len(page.Events) > 0 && (size > pageBytes || limit > 0 && len(page.Events) >= limit) {
+				break
+			}
+			page.Events = append(page.Events, json.RawMessage(bytes.TrimSuffix(line, []byte{'\n'})))
+		}
+		seq++
+	}
+	if len(page.Events) == 0 {
+		return nil, fmt.Errorf("%w: archive %s has nothing after %d", ErrGap, a.Blob, after)
+	}
+	page.Closed = page.Last() >= a.LastSeq
+	page.More = !page.Closed
+	return page, nil
+}
+
+// frame reads and unpacks a part of an archive.
+func (s *Store) frame(ctx context.Context, name string, from, to int64) ([]byte, error) {
+	r, err := s.blobs.NewRangeReader(ctx, name, from, to-from, nil)
+	if err != nil {
+		return nil, fmt.Errorf("eventlog: open archive %s: %w", name, err)
+	}
+	packed, err := io.ReadAll(r)
+	if closeErr := r.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("eventlog: read archive %s: %w", name, err)
+	}
+	raw, err := s.dec.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, fmt.Errorf("eventlog: unpack archive %s: %w", name, err)
+	}
+	return raw, nil
+}
+
+// Expire removes the documents of a closed log and the blobs they point to,
+// the oldest first: whoever reads meanwhile finds a gap at the start and turns
+// to the archive, never a log that looks shorter than it is.
+func (s *Store) Expire(ctx context.Context, job string) error {
+	for {
+		page, err := s.docs.Query(ctx, docstore.Query{
+			Collection: Collection, Index: indexByJob, Equal: []any{job}, Limit: docstore.MaxCommitWrites,
+		})
+		if err != nil {
+			return fmt.Errorf("eventlog: expire: %w", err)
+		}
+		if len(page.Docs) == 0 {
+			return s.dropSpills(ctx, job)
+		}
+		writes := make([]docstore.Write, len(page.Docs))
+		for i := range page.Docs {
+			writes[i] = docstore.Write{Op: docstore.Delete, Key: page.Docs[i].Key, Version: page.Docs[i].Version}
+		}
+		if _, err := s.docs.Commit(ctx, writes); err != nil {
+			return fmt.Errorf("eventlog: expire: %w", err)
+		}
+	}
+}
+
+// dropSpills removes the blobs of a log that has no documents any more, those
+// that a failed append left included.
+func (s *Store) dropSpills(ctx context.Context, job string) error {
+	all := s.blobs.List(&blob.ListOptions{Prefix: spillDir(job)})
+	for {
+		o, err := all.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = s.blobs.Delete(ctx, o.Key)
+		}
+		if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+			return fmt.Errorf("eventlog: expire blobs of %s: %w", job, err)
+		}
+	}
 }

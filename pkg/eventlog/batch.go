@@ -34,6 +34,9 @@ func Schema() docstore.Collection {
 // larger (codex caps aggregatedOutput at about 1 MiB, and JSON escapes grow it).
 const spillBytes = 384 << 10
 
+// spillDir is the prefix of the blobs of a log.
+func spillDir(job string) string { return "log/" + job + "/" }
+
 // Batch is a run of events of one job: Events[i] has seq FirstSeq+i.
 type Batch struct {
 	JobID    string            `json:"job_id"`
@@ -64,7 +67,7 @@ func (s *Store) createWrite(ctx context.Context, b *Batch) (docstore.Write, erro
 	}
 	stored := *b
 	if size > spillBytes {
-		stored.Spill = fmt.Sprintf("log/%s/%012d-%s.json.zst", b.JobID, b.FirstSeq, b.Writer)
+		stored.Spill = fmt.Sprintf("%s%012d-%s.json.zst", spillDir(b.JobID), b.FirstSeq, b.Writer)
 		stored.Events = nil
 		if err := s.writeSpill(ctx, stored.Spill, b.Events); err != nil {
 			return docstore.Write{}, err

@@ -294,7 +294,7 @@ func TestTheArchiveIsTheWholeLog(t *testing.T) {
 	if err := h.w.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	packed, err := h.Jobs.Log.Archive(t.Context(), jobID, &eventlog.Batch{Events: []json.RawMessage{[]byte(`{"last":true}`)}})
+	packed, _, err := h.Jobs.Log.Archive(t.Context(), jobID, &eventlog.Batch{Events: []json.RawMessage{[]byte(`{"last":true}`)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,13 +9,17 @@ import (
 	"codexgateway.dev/pkg/docstore"
 )
 
-// ErrGap means the log does not begin where the reader asked: its documents
-// have expired. The archive still has them.
+// ErrGap means the log does not begin where the reader asked, or has no
+// documents at all: they have expired. The archive still has them.
 var ErrGap = errors.New("eventlog: events are no longer in the log")
 
 // readBatches is how many batches one read fetches: enough that a long log is
 // few round trips, few enough that a page stays in single megabytes.
 const readBatches = 32
+
+// pageBytes ends a page: what follows is for the next read. A batch can be
+// many megabytes, so a page is at most this and one batch more.
+const pageBytes = 4 << 20
 
 // Page is a run of events: Events[i] has seq First+i.
 type Page struct {
@@ -31,7 +35,7 @@ type Page struct {
 func (p *Page) Last() int64 { return p.First + int64(len(p.Events)) - 1 }
 
 // Read returns up to limit events after the given seq, in order (limit 0: as
-// many as one read yields). An empty page means there is nothing yet; Closed is
+// many as one read yields, single megabytes). An empty page means there is nothing yet; Closed is
 // then true if the log ended at or before after.
 func (s *Store) Read(ctx context.Context, job string, after int64, limit int) (*Page, error) {
 	res, err := s.docs.Query(ctx, docstore.Query{
@@ -42,7 +46,7 @@ func (s *Store) Read(ctx context.Context, job string, after int64, limit int) (*
 		return nil, fmt.Errorf("eventlog: read: %w", err)
 	}
 	page := &Page{First: after + 1, More: res.Next != ""}
-	next := after + 1
+	next, size := after+1, 0
 	for i := range res.Docs {
 		b, err := s.decode(ctx, &res.Docs[i])
 		if err != nil {
@@ -51,10 +55,13 @@ func (s *Store) Read(ctx context.Context, job string, after int64, limit int) (*
 		if b.FirstSeq > next || int64(len(b.Events)) != b.LastSeq-b.FirstSeq+1 {
 			return nil, fmt.Errorf("%w: job %s has %d after %d", ErrGap, job, b.FirstSeq, next-1)
 		}
-		page.Events = append(page.Events, b.Events[next-b.FirstSeq:]...)
+		for _, e := range b.Events[next-b.FirstSeq:] {
+			page.Events = append(page.Events, e)
+			size += len(e)
+		}
 		page.Closed = b.Closed
 		next = b.LastSeq + 1
-		if limit > 0 && len(page.Events) >= limit {
+		if limit > 0 && len(page.Events) >= limit || size >= pageBytes {
 			page.More = page.More || i < len(res.Docs)-1
 			break
 		}
@@ -62,11 +69,17 @@ func (s *Store) Read(ctx context.Context, job string, after int64, limit int) (*
 	if limit > 0 && len(page.Events) > limit {
 		page.Events, page.More, page.Closed = page.Events[:limit], true, false
 	}
-	if len(page.Events) == 0 && after > 0 {
-		if _, page.Closed, err = s.Tail(ctx, job); err != nil {
-			return nil, err
-		}
+	if len(page.Events) > 0 {
+		return page, nil
 	}
+	last, closed, err := s.Tail(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	if last == 0 { // every log begins with the commit that creates its job
+		return nil, fmt.Errorf("%w: job %s has none", ErrGap, job)
+	}
+	page.Closed = closed
 	return page, nil
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/docstore"
-	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/id"
 )
@@ -19,9 +18,9 @@ var (
 	ErrEnded = errors.New("job: already ended")
 	// ErrLeased: another claim's lease is alive; put the message back.
 	ErrLeased = errors.New("job: leased to another worker")
-	// ErrNotHead: an earlier job of the conversation has not ended; ack the
-	// message, whoever ends that job announces this one again.
-	ErrNotHead = errors.New("job: an earlier job of the conversation has not ended")
+	// ErrNotAdmitted: the job waits for its turn or for a slot; ack the message,
+	// whoever admits the job announces it again.
+	ErrNotAdmitted = errors.New("job: not admitted yet")
 	// ErrLeaseLost: the claim is no longer valid; stop without a further effect.
 	ErrLeaseLost = errors.New("job: lease lost")
 )
@@ -31,16 +30,19 @@ const claimTries = 5
 
 // ClaimOptions say who claims.
 type ClaimOptions struct {
-	Worker     string
-	Lease      time.Duration
+	Worker string
+	Lease  time.Duration
+	// Grace is how long the worker gives a turn that is to stop.
+	Grace      time.Duration
 	DeltaDelay time.Duration
 	Merge      eventlog.MergeFunc
 }
 
-// Claim makes the caller the one worker that runs the job: queued (or running
-// under a dead lease) → running, as one compare-and-set together with the log
-// batch that fences the previous holder. A job that only waits to be ended
-// (cancelled, out of time, out of attempts) is ended here and ErrEnded returned.
+// Claim makes the caller the one worker that runs the job: queued → running, as
+// one compare-and-set together with a log batch. A job under a lease is never
+// claimed, however old the lease looks: the clock that wrote it may be another
+// one, and [LeaseWatch] decides. A job that only waits to be ended (cancelled,
+// out of time) is ended here and ErrEnded returned.
 func (s *Store) Claim(ctx context.Context, jobID string, opt ClaimOptions) (*Held, error) {
 	for range claimTries {
 		h, err := s.tryClaim(ctx, jobID, opt)
@@ -56,50 +58,30 @@ func (s *Store) tryClaim(ctx context.Context, jobID string, opt ClaimOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	now := s.Now()
-	lost := false
 	switch {
 	case j.State.Terminal():
 		return nil, ErrEnded
-	case j.State == Queued:
-	case j.Lease != nil && now.Before(j.Lease.ExpiresAt):
+	case j.State != Queued:
 		return nil, ErrLeased
-	default:
-		lost = true
+	case j.Wait != Admitted:
+		return nil, ErrNotAdmitted
 	}
 	conv, err := s.Conversations.Get(ctx, j.Tenant, j.ConversationID)
 	if err != nil {
 		return nil, fmt.Errorf("job: claim %s: %w", jobID, err)
 	}
-	if conv.Head() != jobID {
-		return nil, ErrNotHead
-	}
-	if ended, err := s.endInstead(ctx, j, lost); ended || err != nil {
+	if ended, err := s.endInstead(ctx, j, false); ended || err != nil {
 		if err == nil {
 			err = ErrEnded
 		}
 		return nil, err
 	}
-	return s.commitClaim(ctx, j, conv, lost, opt)
+	return s.commitClaim(ctx, j, conv, opt)
 }
 
-// commitClaim writes the claim. The events it writes take the log's next key:
-// from here on a previous holder cannot append.
-func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conversation, lost bool, opt ClaimOptions) (*Held, error) {
+// commitClaim writes the claim.
+func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conversation, opt ClaimOptions) (*Held, error) {
 	now := s.Now()
-	last := j.LastSeq
-	var entries []eventlog.Entry
-	if lost {
-		tail, closed, err := s.Log.Tail(ctx, j.ID)
-		if err != nil {
-			return nil, err
-		}
-		if closed {
-			return nil, ErrEnded
-		}
-		last = tail
-		entries = append(entries, retrying(now, j.Attempt+1, string(errs.WorkerLost)))
-	}
 	if !j.HandedBack {
 		j.Attempt++
 	}
@@ -111,17 +93,15 @@ func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conv
 		return nil, err
 	}
 	owner := id.New(id.Claim)
-	j.Lease = &Lease{Owner: owner, Worker: opt.Worker, ExpiresAt: now.Add(opt.Lease)}
+	j.Lease = &Lease{Owner: owner, Worker: opt.Worker, ExpiresAt: now.Add(opt.Lease), Length: opt.Lease, Grace: opt.Grace}
 	j.due(DueLease, j.Lease.ExpiresAt)
-	entries = append(entries, eventlog.Entry{Type: eventlog.TypeStarted, Time: now, Data: mustJSON(struct {
+	j.LastSeq++
+	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{
+		JobID: j.ID, First: j.LastSeq, Attempt: j.Attempt, Writer: owner,
+	}, []eventlog.Entry{{Type: eventlog.TypeStarted, Time: now, Data: mustJSON(struct {
 		Attempt int    `json:"attempt"`
 		Worker  string `json:"worker"`
-	}{j.Attempt, opt.Worker})})
-	j.LastSeq = last + int64(len(entries))
-
-	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{
-		JobID: j.ID, First: last + 1, Attempt: j.Attempt, Writer: owner,
-	}, entries)
+	}{j.Attempt, opt.Worker})}})
 	if err != nil {
 		return nil, err
 	}

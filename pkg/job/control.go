@@ -18,7 +18,25 @@ import (
 // compare-and-sets on the job document.
 const ControlCollection = "job_controls"
 
-// Control is the control document of a job: wishes, kept until the job ends.
+// indexOpen lists the wishes that nobody has settled.
+const indexOpen = "by_open"
+
+// openCancel marks an unsettled cancel.
+const openCancel = "cancel"
+
+func controlSchema() docstore.Collection {
+	return docstore.Collection{
+		Name: ControlCollection,
+		Fields: []docstore.Field{
+			{Name: "open", Kind: docstore.String},
+			{Name: "cancel_at", Kind: docstore.Int},
+		},
+		Indexes: []docstore.Index{{Name: indexOpen, Equal: []string{"open"}, Order: "cancel_at"}},
+	}
+}
+
+// Control is the control document of a job: wishes, kept until the job has
+// ended and the reconciler has seen it.
 type Control struct {
 	JobID string `json:"job_id"`
 	// CancelAt is when a cancel was first asked for; zero: not.
@@ -100,7 +118,9 @@ func (s *Store) wishCancel(ctx context.Context, j *Job, reason string) error {
 		if err != nil {
 			return fmt.Errorf("job: encode control: %w", err)
 		}
-		w := docstore.Write{Op: docstore.Create, Key: controlKey(j.ID), Version: c.version, Data: data}
+		w := docstore.Write{Op: docstore.Create, Key: controlKey(j.ID), Version: c.version, Data: data, Fields: docstore.Fields{
+			"open": openCancel, "cancel_at": c.CancelAt.UnixMicro(),
+		}}
 		if c.version != 0 {
 			w.Op = docstore.Replace
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"codexgateway.dev/events"
@@ -16,6 +17,7 @@ import (
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/id"
+	"codexgateway.dev/pkg/wait"
 )
 
 // Names of artifacts.
@@ -46,7 +48,7 @@ func (s *Store) applyResult(ctx context.Context, j *Job, r *Result) error {
 	}
 	j.EndedAt = s.Now()
 	j.Lease = nil
-	j.due("", time.Time{})
+	s.dueAfterEnd(j)
 	j.Content, j.Structured, j.Error = r.Content, r.Structured, r.Error
 	j.Usage = j.Usage.Plus(r.Usage)
 	j.Artifacts = r.Artifacts
@@ -64,6 +66,14 @@ func (s *Store) applyResult(ctx context.Context, j *Job, r *Result) error {
 		j.Content, j.Structured = "", nil
 	}
 	return nil
+}
+
+// dueAfterEnd plans when the log's documents may go.
+func (s *Store) dueAfterEnd(j *Job) {
+	j.due("", time.Time{})
+	if s.LogRetention > 0 {
+		j.due(DueExpire, j.EndedAt.Add(s.LogRetention))
+	}
 }
 
 // endEntry is the terminal event of a job in its terminal state: each has the
@@ -106,10 +116,11 @@ func (s *Store) archiveInto(ctx context.Context, j *Job, closing *eventlog.Batch
 // writer: a zombie must not overwrite what the winner's document names.
 func (s *Store) archive(ctx context.Context, j *Job, closing *eventlog.Batch) (Artifact, error) {
 	a := Artifact{Name: ArtifactEvents, ContentType: "application/zstd"}
-	packed, err := s.Log.Archive(ctx, j.ID, closing)
+	packed, frames, err := s.Log.Archive(ctx, j.ID, closing)
 	if err != nil {
 		return a, err
 	}
+	a.Frames = frames
 	return s.PutArtifact(ctx, j, a, packed)
 }
 
@@ -126,48 +137,58 @@ func (s *Store) PutArtifact(ctx context.Context, j *Job, a Artifact, data []byte
 	return a, nil
 }
 
-// commitEnd commits the terminal document, the closing batch and the
-// conversation without the job, and returns the conversation's new head. It
-// reads the conversation anew for each try: a submit may have written it.
-func (s *Store) commitEnd(ctx context.Context, j *Job, logWrite docstore.Write, t *conversation.Thread) (next string, err error) {
+// commitEnd commits the terminal document, the closing batch, the conversation
+// without the job, and what the end means for other jobs. It reads those anew
+// for each try: a submit, a cancel or another end may have written them.
+func (s *Store) commitEnd(ctx context.Context, j *Job, logWrite docstore.Write, t *conversation.Thread) (*succession, error) {
 	for try := range endTries {
 		conv, err := s.Conversations.Get(ctx, j.Tenant, j.ConversationID)
 		if err != nil {
-			return "", fmt.Errorf("job: end %s: %w", j.ID, err)
+			return nil, fmt.Errorf("job: end %s: %w", j.ID, err)
 		}
 		conv.Pop(j.ID, t, s.Now())
-		convWrites, err := conv.Save()
+		writes, err := conv.Save()
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		version, err := s.commitJob(ctx, j, logWrite, convWrites...)
+		next, err := s.succeed(ctx, j, conv)
+		if err != nil {
+			return nil, err
+		}
+		ended := *j
+		ended.Wait, ended.Slot = Admitted, 0
+		version, err := s.commitJob(ctx, &ended, logWrite, append(writes, next.writes...)...)
 		if err == nil {
+			*j = ended
 			j.version = version
-			return conv.Head(), nil
+			return next, nil
 		}
-		var conflict *docstore.ConflictError
-		if !errors.As(err, &conflict) || conflict.Key.Collection != conversation.Collection {
-			return "", err
+		if !othersConflict(err, j.ID) {
+			return nil, err
 		}
-		if !pause(ctx, time.Duration(try)*time.Millisecond) {
-			return "", context.Cause(ctx)
+		if !wait.For(ctx, rand.N(time.Duration(try+1)*time.Millisecond)) {
+			return nil, context.Cause(ctx)
 		}
 	}
-	return "", fmt.Errorf("job: end %s: conversation is written too often: %w", j.ID, docstore.ErrUnavailable)
+	return nil, fmt.Errorf("job: end %s: its conversation and tenant are written too often: %w", j.ID, docstore.ErrUnavailable)
+}
+
+// othersConflict reports whether a commit lost a race over a document that is
+// not the job's own nor its log's: it may be tried again.
+func othersConflict(err error, jobID string) bool {
+	var conflict *docstore.ConflictError
+	return errors.As(err, &conflict) && conflict.Key != key(jobID) && conflict.Key.Collection != eventlog.Collection
 }
 
 // afterEnd tells the world what the commit has already made true.
-func (s *Store) afterEnd(ctx context.Context, j *Job, next string) {
+func (s *Store) afterEnd(ctx context.Context, j *Job, next *succession) {
 	s.announceEnd(ctx, j)
-	if next == "" {
-		return
+	for _, admitted := range next.admitted {
+		s.announceJob(ctx, admitted)
 	}
-	head, err := s.read(ctx, next)
-	if err != nil {
-		s.Logger.WarnContext(ctx, "next job not announced, the reconciler will", slog.String("job_id", next), slog.Any("error", err))
-		return
+	if next.look {
+		s.lookForSlots(ctx, j.Tenant)
 	}
-	s.announceJob(ctx, head)
 }
 
 // end ends a job that nobody holds: cancelled while queued, or given up. The

@@ -60,7 +60,9 @@ func (h *Held) Heartbeat(ctx context.Context, usage Usage) (*Control, error) {
 	}
 	next := h.job
 	now := h.s.Now()
-	next.Lease = &Lease{Owner: h.job.Lease.Owner, Worker: h.job.Lease.Worker, ExpiresAt: now.Add(h.opt.Lease)}
+	lease := *h.job.Lease
+	lease.ExpiresAt = now.Add(h.opt.Lease)
+	next.Lease = &lease
 	next.due(DueLease, next.Lease.ExpiresAt)
 	next.LastSeq, next.Usage = h.Log.LastSeq(), h.base.Plus(usage)
 	w, err := next.save()
@@ -110,7 +112,7 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 	if h.over {
 		return ErrLeaseLost
 	}
-	var next string
+	var next *succession
 	j := h.job
 	j.Usage = h.base
 	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})

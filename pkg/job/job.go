@@ -7,6 +7,7 @@ import (
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/eventlog"
 )
 
 // Collection holds the job documents.
@@ -61,6 +62,11 @@ type Lease struct {
 	Owner     string    `json:"owner"`
 	Worker    string    `json:"worker"`
 	ExpiresAt time.Time `json:"expires_at"`
+	// Length is how long the lease lasts from each heartbeat. Who watches it
+	// counts this on a clock of its own, see [LeaseWatch].
+	Length time.Duration `json:"length"`
+	// Grace is how long the holder gives a turn that is to stop.
+	Grace time.Duration `json:"grace,omitempty"`
 }
 
 // Usage counts model tokens, all attempts together.
@@ -86,6 +92,8 @@ type Artifact struct {
 	Size        int64  `json:"size"`
 	ContentType string `json:"content_type"`
 	SHA256      string `json:"sha256"`
+	// Frames index the log's artifact, so that a reader unpacks a part only.
+	Frames []eventlog.Frame `json:"frames,omitempty"`
 }
 
 // Job is the job document.
@@ -109,6 +117,14 @@ type Job struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`
 	Model       string            `json:"model,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty"`
+	// RetryOf is the job this one was made from.
+	RetryOf string `json:"retry_of,omitempty"`
+
+	// Wait is why a queued job may not be claimed yet; empty: it may. Slot is
+	// the tenant's running slot it then holds, 0 where there is no limit.
+	Wait     Wait `json:"wait,omitempty"`
+	Slot     int  `json:"slot,omitempty"`
+	Priority int  `json:"priority,omitempty"`
 
 	CreatedAt time.Time `json:"created_at"`
 	StartedAt time.Time `json:"started_at,omitzero"`
@@ -143,9 +159,17 @@ const (
 	DueClaim Due = "claim"
 	// DueLease: the lease ran out; the worker is gone.
 	DueLease Due = "lease"
+	// DueAdmit: the job waits for a slot of its tenant. Whoever ends a job hands
+	// the slot on; this finds what a crash left in between.
+	DueAdmit Due = "admit"
 	// DueArchive: the log is closed but not archived yet.
 	DueArchive Due = "archive"
+	// DueExpire: the log's documents may go, its artifact has them.
+	DueExpire Due = "expire"
 )
+
+// Dues lists every reason.
+func Dues() []Due { return []Due{DueLease, DueAdmit, DueClaim, DueArchive, DueExpire} }
 
 // Deadline is when the job times out, counted from its first start.
 func (j *Job) Deadline() time.Time { return j.StartedAt.Add(j.Timeout) }
@@ -182,6 +206,8 @@ func Schema() []docstore.Collection {
 				{Name: "created_at", Kind: docstore.Int},
 				{Name: "due_for", Kind: docstore.String},
 				{Name: "due_at", Kind: docstore.Int},
+				{Name: "wait", Kind: docstore.String},
+				{Name: "wait_order", Kind: docstore.Int},
 			},
 			Indexes: []docstore.Index{
 				{Name: "by_tenant", Equal: []string{"tenant"}, Order: "created_at"},
@@ -189,9 +215,10 @@ func Schema() []docstore.Collection {
 				{Name: "by_session", Equal: []string{"tenant", "session"}, Order: "created_at"},
 				{Name: "by_session_state", Equal: []string{"tenant", "session", "state"}, Order: "created_at"},
 				{Name: "by_due", Equal: []string{"due_for"}, Order: "due_at"},
+				{Name: "by_wait", Equal: []string{"tenant", "wait"}, Order: "wait_order"},
 			},
 		},
-		{Name: ControlCollection},
+		controlSchema(),
 	}
 }
 
@@ -209,8 +236,16 @@ func (j *Job) save() (docstore.Write, error) {
 		Op: docstore.Replace, Key: key(j.ID), Version: j.version, Data: data,
 		Fields: docstore.Fields{
 			"tenant": j.Tenant, "state": string(j.State), "session": j.SessionID,
-			"created_at": j.CreatedAt.UnixMicro(), "due_for": string(j.DueFor), "due_at": j.DueAt.UnixMicro(),
+			"created_at": j.CreatedAt.UnixMicro(),
 		},
+	}
+	// Fields that are left out cost no index entry: most jobs are neither due
+	// nor waiting.
+	if j.DueFor != "" {
+		w.Fields["due_for"], w.Fields["due_at"] = string(j.DueFor), j.DueAt.UnixMicro()
+	}
+	if j.Wait != "" {
+		w.Fields["wait"], w.Fields["wait_order"] = string(j.Wait), j.order()
 	}
 	if j.version == 0 {
 		w.Op = docstore.Create

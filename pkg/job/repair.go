@@ -34,9 +34,10 @@ func (s *Store) DueJobs(ctx context.Context, why Due, before time.Time, limit in
 	return jobs, page.Next, nil
 }
 
-// Repair does what is due for a job that was read by DueJobs. It is safe to
-// run from several reconcilers at once: each step is a compare-and-set, and
-// whoever loses has nothing to do.
+// Repair does what is due for a job that was read by DueJobs; of one that is
+// due for its lease the caller knows from a [LeaseWatch] that the lease is dead.
+// It is safe to run from several reconcilers at once: each step is a
+// compare-and-set on what was read, and whoever loses has nothing to do.
 func (s *Store) Repair(ctx context.Context, j *Job) error {
 	var err error
 	switch j.DueFor {
@@ -44,8 +45,12 @@ func (s *Store) Repair(ctx context.Context, j *Job) error {
 		err = s.nudge(ctx, j)
 	case DueLease:
 		err = s.requeue(ctx, j)
+	case DueAdmit:
+		err = s.readmit(ctx, j)
 	case DueArchive:
 		err = s.archiveLate(ctx, j)
+	case DueExpire:
+		err = s.expire(ctx, j)
 	}
 	if errors.Is(err, docstore.ErrConflict) || errors.Is(err, eventlog.ErrFenced) {
 		return nil
@@ -60,27 +65,55 @@ func (s *Store) Announce(ctx context.Context, j *Job) { s.announceJob(ctx, j) }
 // nudge republishes a queued job that nobody claimed, and plans the next look
 // with doubling distance: a backlog must not become a storm.
 func (s *Store) nudge(ctx context.Context, j *Job) error {
-	wait := min(s.ClaimDelay<<min(j.Nudges+1, 16), maxNudge)
-	j.Nudges++
-	j.due(DueClaim, s.Now().Add(wait))
-	w, err := j.save()
-	if err != nil {
+	if err := s.lookLater(ctx, j); err != nil {
 		return err
-	}
-	if _, err := s.Docs.Commit(ctx, []docstore.Write{w}); err != nil {
-		return fmt.Errorf("job: nudge %s: %w", j.ID, err)
 	}
 	s.announceJob(ctx, j)
 	return nil
 }
 
-// requeue takes a job from a holder whose lease ran out: the log's next key is
-// written, so the holder is fenced whatever it still believes.
+// lookLater plans the next look at a job that waits, twice as far as the last.
+func (s *Store) lookLater(ctx context.Context, j *Job) error {
+	wait := min(s.ClaimDelay<<min(j.Nudges+1, 16), maxNudge)
+	j.Nudges++
+	j.due(j.DueFor, s.Now().Add(wait))
+	return s.put(ctx, j)
+}
+
+// put stores the document of a job on its own.
+func (s *Store) put(ctx context.Context, j *Job) error {
+	w, err := j.save()
+	if err != nil {
+		return err
+	}
+	if _, err := s.Docs.Commit(ctx, []docstore.Write{w}); err != nil {
+		return fmt.Errorf("job: store %s: %w", j.ID, err)
+	}
+	return nil
+}
+
+// readmit admits the jobs of a tenant that has slots free although jobs wait,
+// as a crash between a submit's commit and its second look can leave it. A job
+// that still waits then is looked at again later.
+func (s *Store) readmit(ctx context.Context, j *Job) error {
+	if err := s.admitWaiting(ctx, j.Tenant); err != nil {
+		return err
+	}
+	now, err := s.read(ctx, j.ID)
+	if err != nil || now.DueFor != DueAdmit {
+		return err
+	}
+	return s.lookLater(ctx, now)
+}
+
+// requeue takes a job from a holder whose lease is dead: the log's next key is
+// written, so the holder is fenced whatever it still believes. The job keeps its
+// tenant's slot.
 func (s *Store) requeue(ctx context.Context, j *Job) error {
-	now := s.Now()
-	if j.Lease == nil || now.Before(j.Lease.ExpiresAt) {
+	if j.Lease == nil {
 		return nil
 	}
+	now := s.Now()
 	if ended, err := s.endInstead(ctx, j, true); ended || err != nil {
 		return err
 	}
@@ -150,13 +183,6 @@ func (s *Store) archiveLate(ctx context.Context, j *Job) error {
 			j.Artifacts[i] = a
 		}
 	}
-	j.due("", time.Time{})
-	w, err := j.save()
-	if err != nil {
-		return err
-	}
-	if _, err := s.Docs.Commit(ctx, []docstore.Write{w}); err != nil {
-		return fmt.Errorf("job: archive %s: %w", j.ID, err)
-	}
-	return nil
+	s.dueAfterEnd(j)
+	return s.put(ctx, j)
 }

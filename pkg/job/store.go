@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"gocloud.dev/blob"
 
 	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/admission"
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
@@ -37,6 +39,12 @@ type Deps struct {
 	// ClaimDelay is how long a queued job may wait unclaimed before the
 	// reconciler tells the workers again (default 10 s).
 	ClaimDelay time.Duration
+	// Limit is how many jobs of a tenant may be admitted at once, 0: any
+	// number; nil: any number for all.
+	Limit func(tenant string) int
+	// LogRetention is how long the log of an ended job stays in documents; after
+	// it reads come from its artifact. 0: for ever.
+	LogRetention time.Duration
 }
 
 // Store is the door to jobs.
@@ -46,15 +54,23 @@ type Store struct {
 	Log           *eventlog.Store
 	Conversations *conversation.Store
 	idem          *idempotency.Store
+	slots         *admission.Store
+
+	mu   sync.Mutex
+	full map[string]time.Time // tenants that had no free slot, and when
 }
 
-// NewStore returns a store; every field of Deps but ClaimDelay is required.
+// NewStore returns a store; the functions, stores and names of Deps but
+// Limit are required.
 func NewStore(d Deps) (*Store, error) {
 	if d.Docs == nil || d.Blobs == nil || d.PutBlob == nil || d.Bus == nil || d.Now == nil || d.Logger == nil || d.Source == "" {
 		return nil, errors.New("job: Docs, Blobs, PutBlob, Bus, Source, Now and Logger are required")
 	}
 	if d.ClaimDelay == 0 {
 		d.ClaimDelay = 10 * time.Second
+	}
+	if d.Limit == nil {
+		d.Limit = func(string) int { return 0 }
 	}
 	log, err := eventlog.NewStore(d.Docs, d.Blobs, d.PutBlob)
 	if err != nil {
@@ -64,6 +80,8 @@ func NewStore(d Deps) (*Store, error) {
 		Deps: d, Log: log,
 		Conversations: conversation.NewStore(d.Docs),
 		idem:          idempotency.NewStore(d.Docs),
+		slots:         admission.NewStore(d.Docs),
+		full:          map[string]time.Time{},
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/idempotency"
+	"codexgateway.dev/pkg/wait"
 )
 
 // Submission is an accepted request for a job: already validated by the edge.
@@ -24,6 +26,8 @@ type Submission struct {
 	ConversationID string
 	IdempotencyKey string
 	Spec           Spec
+	// RetryOf is the job this one repeats, see [Store.Retry].
+	RetryOf string
 }
 
 // submitTries bounds the retries of a submit whose conversation or session was
@@ -39,20 +43,20 @@ func (s *Store) Submit(ctx context.Context, sub Submission) (j *Job, replayed bo
 		sub.Spec.Timeout = DefaultTimeout
 	}
 	params, err := idempotency.Hash(struct {
-		Session, Conversation string
-		Spec                  Spec
-	}{sub.SessionID, sub.ConversationID, sub.Spec})
+		Session, Conversation, RetryOf string
+		Spec                           Spec
+	}{sub.SessionID, sub.ConversationID, sub.RetryOf, sub.Spec})
 	if err != nil {
 		return nil, false, err
 	}
 	jobID := id.New(id.Job)
 	for try := range submitTries {
-		j, replayed, err = s.trySubmit(ctx, jobID, params, &sub)
+		j, replayed, err = s.trySubmit(ctx, jobID, params, &sub, try == 0)
 		if !errors.Is(err, docstore.ErrConflict) {
 			break
 		}
 		// Jitter, or the same racers meet again in the same order.
-		if !pause(ctx, rand.N(time.Duration(try+1)*2*time.Millisecond)) {
+		if !wait.For(ctx, rand.N(time.Duration(try+1)*2*time.Millisecond)) {
 			return nil, false, context.Cause(ctx)
 		}
 	}
@@ -62,15 +66,37 @@ func (s *Store) Submit(ctx context.Context, sub Submission) (j *Job, replayed bo
 	if err != nil {
 		return nil, false, err
 	}
-	if !replayed {
-		s.announceJob(ctx, j)
+	if replayed {
+		return j, true, nil
 	}
-	return j, replayed, nil
+	s.settleWait(ctx, j)
+	return j, false, nil
+}
+
+// settleWait tells the workers of an admitted job, and looks again for a slot
+// for one that has to wait for one.
+func (s *Store) settleWait(ctx context.Context, j *Job) {
+	switch j.Wait {
+	case Admitted:
+		s.announceJob(ctx, j)
+	case WaitSlot:
+		s.lookForSlots(ctx, j.Tenant)
+	case WaitTurn:
+		// Whoever ends the job before it moves it on.
+	}
+}
+
+// lookForSlots admits what may be admitted. What fails is left to the
+// reconciler: the job itself is stored.
+func (s *Store) lookForSlots(ctx context.Context, tenant string) {
+	if err := s.admitWaiting(context.WithoutCancel(ctx), tenant); err != nil {
+		s.Logger.WarnContext(ctx, "waiting jobs not admitted, the reconciler will", slog.Any("error", err))
+	}
 }
 
 // trySubmit is one optimistic attempt: job, first event, conversation and
 // idempotency claim in one commit.
-func (s *Store) trySubmit(ctx context.Context, jobID, params string, sub *Submission) (*Job, bool, error) {
+func (s *Store) trySubmit(ctx context.Context, jobID, params string, sub *Submission, first bool) (*Job, bool, error) {
 	now := s.Now()
 	var writes []docstore.Write
 	if sub.IdempotencyKey != "" {
@@ -95,9 +121,17 @@ func (s *Store) trySubmit(ctx context.Context, jobID, params string, sub *Submis
 		ID: jobID, Tenant: sub.Tenant, ConversationID: conv.ID, SessionID: conv.SessionID,
 		State: Queued, Lane: lane(sub.Spec.Timeout), Timeout: sub.Spec.Timeout,
 		Metadata: sub.Spec.Metadata, Model: sub.Spec.Model, CallbackURL: sub.Spec.CallbackURL,
-		CreatedAt: now, LastSeq: 1,
+		CreatedAt: now, LastSeq: 1, RetryOf: sub.RetryOf, Priority: sub.Spec.Priority,
 	}
-	j.due(DueClaim, now.Add(s.ClaimDelay))
+	if conv.Head() == jobID {
+		slot, err := s.seat(ctx, j, first)
+		if err != nil {
+			return nil, false, err
+		}
+		writes = append(writes, slot...)
+	} else {
+		j.park(WaitTurn, now)
+	}
 	if err := s.placeSpec(ctx, j, &sub.Spec); err != nil {
 		return nil, false, err
 	}
@@ -207,16 +241,4 @@ func mustJSON(v any) json.RawMessage {
 		panic(fmt.Sprintf("job: event data does not encode: %v", err))
 	}
 	return b
-}
-
-// pause waits d or until ctx ends, and reports whether it waited.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

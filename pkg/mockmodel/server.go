@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/pkg/wait"
 )
 
 // Path is the one path that is served.
@@ -130,7 +131,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request) {
 	s.opt.Logger.LogAttrs(r.Context(), slog.LevelDebug, "mock model request",
 		slog.String("prompt_cache_key", req.cacheKey), slog.Int("response", req.outputs), slog.Int("body_bytes", len(body)))
 
-	if !pause(r.Context(), resp.slowFirst) {
+	if !wait.For(r.Context(), resp.slowFirst) {
 		return
 	}
 	for _, st := range resp.steps {

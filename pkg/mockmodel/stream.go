@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 // Statuses of items and responses on the wire.
@@ -49,21 +51,6 @@ func (s *stream) send(e event) {
 func (s *stream) flush() {
 	_, _ = s.w.Write(s.buf.Bytes())
 	_ = s.rc.Flush()
-}
-
-// pause waits d and reports whether the client is still there.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (s *stream) begin() {
@@ -122,7 +109,7 @@ func (s *stream) message(deltas func(yield func(string) bool), every time.Durati
 	id := s.openMessage()
 	var text strings.Builder
 	for d := range deltas {
-		if text.Len() > 0 && !pause(s.ctx, every) {
+		if text.Len() > 0 && !wait.For(s.ctx, every) {
 			return false
 		}
 		text.WriteString(d)

@@ -3,6 +3,7 @@
 package schema
 
 import (
+	"codexgateway.dev/pkg/admission"
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/eventlog"
@@ -12,7 +13,7 @@ import (
 
 // All returns the schema of the whole gateway.
 func All() docstore.Schema {
-	s := docstore.Schema{eventlog.Schema(), idempotency.Schema()}
+	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema()}
 	s = append(s, job.Schema()...)
 	return append(s, conversation.Schema()...)
 }

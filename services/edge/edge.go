@@ -99,7 +99,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{cfg: cfg, deps: deps, draining: make(chan struct{}), ready: make(chan struct{})}
-	s.hub = hub.New(deps.Jobs.Log, deps.Bus, deps.Logger, hub.Options{RingBytes: cfg.RingBytes, CheckEvery: cfg.PositionCheck})
+	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{RingBytes: cfg.RingBytes, CheckEvery: cfg.PositionCheck})
 	svc := &methods.Service{
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
 		AllowFileRepos: cfg.RepoAllowFile, Draining: s.draining,

@@ -40,6 +40,7 @@ func TestShapes(t *testing.T) {
 
 	queued := g.Submit(t, job.Submission{})
 	golden(t, "job_cancel", g.rpc("job.cancel", map[string]any{"job_id": queued.ID}).Result)
+	golden(t, "job_retry", g.rpc("job.retry", map[string]any{"job_id": queued.ID}).Result)
 	golden(t, "openrpc", g.request(http.MethodGet, "/openrpc.json", map[string]string{"X-API-Key": ""}, "").body)
 }
 
@@ -185,6 +186,7 @@ func TestMethodErrors(t *testing.T) {
 	g := start(t)
 	finished := g.Submit(t, job.Submission{SessionID: "mine"})
 	edgetest.Complete(t, g.Claim(t, finished.ID), "done")
+	unfinished := g.Submit(t, job.Submission{SessionID: "unfinished"})
 	foreign := g.Submit(t, job.Submission{Tenant: "other", SessionID: "theirs"})
 	unknown := "job_" + strings.Repeat("0", 26)
 
@@ -211,6 +213,10 @@ func TestMethodErrors(t *testing.T) {
 		{"prompt in another tenant's conversation", "conversation.prompt", map[string]any{"prompt": "x", "conversation_id": foreign.ConversationID}, -32004, "/conversation_id"},
 		{"cancel another tenant's session", "conversation.cancel", map[string]any{"session_id": "theirs"}, -32602, "/session_id"},
 		{"cancel an unknown session", "conversation.cancel", map[string]any{"session_id": "nobody"}, -32602, "/session_id"},
+		{"retry a job that has not ended", "job.retry", map[string]any{"job_id": unfinished.ID}, -32005, ""},
+		{"retry another tenant's job", "job.retry", map[string]any{"job_id": foreign.ID}, -32004, ""},
+		{"retry nothing", "job.retry", nil, -32602, "/job_id"},
+		{"retry with a long key", "job.retry", map[string]any{"job_id": finished.ID, "idempotency_key": strings.Repeat("k", 300)}, -32602, "/idempotency_key"},
 		{"cancel a finished job", "job.cancel", map[string]any{"job_id": finished.ID}, -32005, ""},
 		{"long reason", "job.cancel", map[string]any{"job_id": finished.ID, "reason": strings.Repeat("x", 600)}, -32602, "/reason"},
 		{"status of nothing", "conversation.status", map[string]any{}, -32602, "/session_id"},

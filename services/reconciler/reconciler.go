@@ -14,8 +14,8 @@ import (
 
 // Config of the reconciler.
 type Config struct {
-	// Interval between two sweeps. A sweep of a healthy system is three indexed
-	// queries without a result.
+	// Interval between two sweeps. A sweep of a healthy system is a few indexed
+	// queries without a result and one read for each running job.
 	Interval time.Duration `env:"CODEXGW_RECONCILE_INTERVAL,default=1s" min:"10ms" doc:"Time between two sweeps for work that a crash left."`
 	// Batch bounds how many jobs one sweep repairs per reason.
 	Batch int `env:"CODEXGW_RECONCILE_BATCH,default=200" min:"1" max:"1000" doc:"Most jobs one sweep repairs for one reason."`
@@ -47,7 +47,8 @@ func New(cfg Config, d Deps) (*Service, error) {
 		return nil, errors.New("reconciler: CODEXGW_RECONCILE_INTERVAL and CODEXGW_RECONCILE_BATCH must be positive")
 	}
 	return &Service{cfg: cfg, sweep: &sweep.Sweeper{
-		Jobs: d.Jobs, Claims: idempotency.NewStore(d.Docs), Batch: cfg.Batch, Logger: d.Logger, Now: d.Now,
+		Jobs: d.Jobs, Claims: idempotency.NewStore(d.Docs), Leases: job.NewLeaseWatch(d.Now),
+		Wishes: job.NewCancelWatch(d.Now), Batch: cfg.Batch, Logger: d.Logger, Now: d.Now,
 	}}, nil
 }
 

@@ -75,7 +75,7 @@ func TestTwoReconcilersRequeueALostJobOnce(t *testing.T) {
 	j := e.Submit(t, "p")
 	e.Claim(t, j.ID, "w").Abandon(errors.New("killed"))
 	start(t, e, 2, quick)
-	e.Clock.Advance(16 * time.Second)
+	e.Clock.Advance(90 * time.Second) // past any difference of clocks
 	until(t, "requeued", func() bool { return state(t, e, j.ID).State == job.Queued })
 	h := e.Claim(t, j.ID, "w2")
 	if err := h.Finish(t.Context(), job.Result{State: job.Completed}); err != nil {
@@ -114,7 +114,7 @@ func TestALostJobWithoutAttemptsFails(t *testing.T) {
 	for range job.MaxAttempts {
 		until(t, "queued", func() bool { return state(t, e, j.ID).State == job.Queued })
 		e.Claim(t, j.ID, "w").Abandon(errors.New("killed"))
-		e.Clock.Advance(16 * time.Second)
+		e.Clock.Advance(90 * time.Second) // past any difference of clocks
 	}
 	until(t, "failed", func() bool { return state(t, e, j.ID).State == job.Failed })
 	if got := state(t, e, j.ID); got.Error.Code != string(errs.WorkerLost) {
@@ -130,7 +130,7 @@ func TestAStoreThatIsAwayIsTriedAgain(t *testing.T) {
 	away := jobtest.Rule{Collection: job.Collection, Err: docstore.ErrUnavailable}
 	e.Fault.Next(away, away, away)
 	start(t, e, 1, quick)
-	e.Clock.Advance(16 * time.Second)
+	e.Clock.Advance(90 * time.Second) // past any difference of clocks
 	until(t, "requeued", func() bool { return state(t, e, j.ID).State == job.Queued })
 }
 

@@ -26,11 +26,11 @@ func (s *Service) command(ctx context.Context, d *bus.Delivery) bus.Outcome {
 		return bus.Outcome{Verdict: bus.Reject, Reason: "not a job command: " + d.Event.Type()}
 	}
 	held, err := s.Jobs.Claim(ctx, submitted.JobID, job.ClaimOptions{
-		Worker: s.id, Lease: s.cfg.Lease, DeltaDelay: s.cfg.DeltaDelay, Merge: runner.MergeDeltas,
+		Worker: s.id, Lease: s.cfg.Lease, Grace: s.cfg.Grace, DeltaDelay: s.cfg.DeltaDelay, Merge: runner.MergeDeltas,
 	})
 	switch {
 	case err == nil:
-	case errors.Is(err, job.ErrEnded), errors.Is(err, job.ErrNotHead):
+	case errors.Is(err, job.ErrEnded), errors.Is(err, job.ErrNotAdmitted):
 		return bus.Outcome{Verdict: bus.Ack}
 	case errors.Is(err, job.ErrLeased):
 		return bus.Outcome{Verdict: bus.Retry}

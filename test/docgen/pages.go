@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/edge"
 	"codexgateway.dev/services/reconciler"
 	"codexgateway.dev/services/worker"
@@ -16,15 +20,29 @@ import (
 
 // page is one generated file of docs/reference.
 type page struct {
-	name   string
-	render func() []byte
+	name string
+	text []byte
 }
 
-// pages is every page.
-var pages = []page{
-	{"config.md", configPage},
-	{"errors.md", errorsPage},
-	{"events.md", eventsPage},
+// openRPCFile is the edge's OpenRPC document, below the root of the repository.
+const openRPCFile = "services/edge/testdata/openrpc.golden.json"
+
+// render makes every page. root is the root of the repository.
+func render(root string) ([]page, error) {
+	document, err := os.ReadFile(filepath.Join(root, openRPCFile))
+	if err != nil {
+		return nil, fmt.Errorf("read OpenRPC document: %w", err)
+	}
+	methods, err := methodsPage(document)
+	if err != nil {
+		return nil, err
+	}
+	return []page{
+		{"config.md", configPage()},
+		{"errors.md", errorsPage()},
+		{"events.md", eventsPage()},
+		{"methods.md", methods},
+	}, nil
 }
 
 // configs is every configuration struct, under the heading of who reads it.
@@ -36,6 +54,7 @@ var configs = []struct {
 	{"Edge", edge.Config{}},
 	{"Worker", worker.Config{}},
 	{"Reconciler", reconciler.Config{}},
+	{"Jobs: the same for edge, worker and reconciler", job.Config{}},
 }
 
 // doc builds one page.

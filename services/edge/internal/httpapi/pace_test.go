@@ -54,7 +54,7 @@ func start(t *testing.T, a auth.Authenticator) *bench {
 	env := edgetest.Open(t)
 	b := &bench{Env: env, t: t, pipes: edgetest.NewPipes(), logs: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h := hub.New(env.Jobs.Log, env.Platform.Bus, env.Log, hub.Options{})
+	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hub.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()

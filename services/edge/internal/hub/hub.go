@@ -12,6 +12,7 @@ import (
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/pkg/job"
 )
 
 // Bounds of a hub.
@@ -38,13 +39,13 @@ var (
 	errReadTimeout = errors.New("hub: reading the log took too long")
 )
 
-// Log is the part of the event log the hub reads.
+// Log is how the hub reads the logs of jobs, whatever their age.
 type Log interface {
 	Read(ctx context.Context, job string, after int64, limit int) (*eventlog.Page, error)
 	Tail(ctx context.Context, job string) (last int64, closed bool, err error)
 }
 
-var _ Log = (*eventlog.Store)(nil)
+var _ Log = job.Events{}
 
 // Receiver is the part of the bus the hub hears.
 type Receiver interface {

@@ -110,7 +110,7 @@ func (s *Service) jobEvents(ctx context.Context, p apiv1.JobEventsParams) (Event
 // Page reads what the log has after a seq, without waiting. The caller has
 // checked that the job may be seen.
 func (s *Service) Page(ctx context.Context, jobID string, after int64, limit int) (EventPage, error) {
-	page, err := s.Jobs.Log.Read(ctx, jobID, after, limit)
+	page, err := s.Jobs.Events().Read(ctx, jobID, after, limit)
 	if err != nil {
 		return EventPage{}, Fault(err)
 	}
@@ -182,6 +182,30 @@ func (s *Service) jobCancel(ctx context.Context, p apiv1.JobCancelParams) (apiv1
 		return out, Fault(err)
 	}
 	return apiv1.JobCancelResult{JobID: j.ID, Status: string(j.State), CancelRequested: true}, nil
+}
+
+// jobRetry answers as a submit does: the job waits.
+func (s *Service) jobRetry(ctx context.Context, p apiv1.JobRetryParams) (apiv1.Accepted, error) {
+	var out apiv1.Accepted
+	if p.JobID == "" {
+		return out, errs.Param(fieldJobID, "A job id is required.")
+	}
+	info := call.From(ctx)
+	idem, err := idempotencyKey(info, p.IdempotencyKey)
+	if err != nil {
+		return out, err
+	}
+	if bad := idempotencyName(idem); bad != "" {
+		return out, errs.Param("/idempotency_key", bad)
+	}
+	j, replayed, err := s.Jobs.Retry(ctx, info.Principal.Tenant, p.JobID, idem)
+	if err != nil {
+		return out, Fault(err)
+	}
+	if replayed {
+		info.MarkReplayed()
+	}
+	return accepted(info, j, job.Queued), nil
 }
 
 // Encode writes the page as JSON, its events as they are.

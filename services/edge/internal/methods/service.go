@@ -72,6 +72,9 @@ func (s *Service) Register(m *jsonrpc.Mux) {
 	jsonrpc.Register(m, apiv1.MethodJobCancel, jsonrpc.MethodDoc{
 		Summary: "Stops a job.", Scope: scopeWrite,
 	}, s.jobCancel)
+	jsonrpc.Register(m, apiv1.MethodJobRetry, jsonrpc.MethodDoc{
+		Summary: "Submits an ended job again, as a new job of the same conversation.", Scope: scopeWrite,
+	}, s.jobRetry)
 	jsonrpc.Register(m, apiv1.MethodSystemPing, jsonrpc.MethodDoc{
 		Summary: "Answers at once.",
 	}, s.ping)

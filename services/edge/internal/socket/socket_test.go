@@ -45,7 +45,7 @@ func open(t *testing.T) *bench {
 func openOn(t *testing.T, opt socket.Options, l net.Listener, dial func(context.Context, string, string) (net.Conn, error)) *bench {
 	t.Helper()
 	env := edgetest.Open(t)
-	h := hub.New(env.Jobs.Log, env.Platform.Bus, env.Log, hub.Options{})
+	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hub.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()

@@ -33,6 +33,7 @@ type settingsOf struct {
 	edge       edge.Config
 	worker     worker.Config
 	reconciler reconciler.Config
+	jobs       job.Config
 }
 
 // Assemble composes the embedded platform, the edge, the worker and the
@@ -66,10 +67,11 @@ func Assemble(ctx context.Context, rt *chassis.Runtime, p Parts) (_ chassis.Serv
 
 func loadSettings(ctx context.Context, env envconfig.Lookuper) (*settingsOf, error) {
 	var s settingsOf
-	var problems [3]error
+	var problems [4]error
 	s.edge, problems[0] = chassis.Load[edge.Config](ctx, env)
 	s.worker, problems[1] = chassis.Load[worker.Config](ctx, env)
 	s.reconciler, problems[2] = chassis.Load[reconciler.Config](ctx, env)
+	s.jobs, problems[3] = chassis.Load[job.Config](ctx, env)
 	return &s, errors.Join(problems[:]...)
 }
 
@@ -113,10 +115,15 @@ const readyTimeout = 5 * time.Second
 // addServices builds the services. The edge comes last: it starts when the
 // others can take work, and stops first.
 func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platform.Platform, cfg *settingsOf) error {
+	limits, err := cfg.jobs.Tenants.Limits()
+	if err != nil {
+		return err
+	}
 	store := func(service string) (*job.Store, error) {
 		return job.NewStore(job.Deps{
 			Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + service, Now: time.Now,
 			Logger: rt.Log.With(slog.String("part", service)),
+			Limit:  limits, LogRetention: cfg.jobs.LogRetention,
 			PutBlob: func(ctx context.Context, name string, data []byte) error {
 				return pf.WriteBlob(ctx, name, data, "")
 			},

@@ -11,8 +11,10 @@
 #ifndef SLOTS
 #define SLOTS 2
 #endif
+#ifndef JOBS
 #define JOBS 4
-#define NOBODY JOBS
+#endif
+#define NOBODY 4
 
 /* Jobs 0 and 1 are one conversation, 2 and 3 have one each. */
 #define AFTER(j) ((j) == 0 -> 1 : NOBODY)
@@ -21,7 +23,7 @@
 /* turn: an earlier job of the conversation has not ended. slot: waits for a
    slot. admitted: has one; workers may take it. */
 mtype = { none, turn, slot, admitted, ended };
-mtype job[JOBS] = none;
+mtype job[4] = none;
 byte holder[SLOTS] = NOBODY;		/* the slot documents; NOBODY: there is none */
 byte busy;				/* operations under way */
 
@@ -193,15 +195,18 @@ end_submitted:
 proctype Canceller() {
 	byte j, n, w, x;
 
-	if
-	:: j = 0
-	:: j = 1
-	:: j = 2
-	:: j = 3
-	fi;
 end_submitted:
-	atomic { job[j] != none -> busy++ };
-	end_job(j, n, w, x);
+	atomic {
+		if
+		:: job[0] != none
+		:: job[1] != none -> j = 1
+		:: job[2] != none -> j = 2
+		:: job[3] != none -> j = 3
+		fi;
+		busy++;
+		goto start
+	};
+start:	end_job(j, n, w, x);
 	atomic { j = 0; n = 0; w = 0; x = 0; done() }
 }
 
@@ -230,9 +235,10 @@ end_watch:
 }
 
 init {
+	byte i;
 	atomic {
-		run Submitter(0); run Submitter(1); run Submitter(2); run Submitter(3);
-		run Runner(0); run Runner(1); run Runner(2); run Runner(3);
+		for (i : 0 .. JOBS - 1) { run Submitter(i); run Runner(i) }
+		i = 0;
 		run Canceller(); run Monitor();
 #ifdef RECONCILER
 		run Reconciler()

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,8 +49,9 @@ func (s *Store) Prepare(ctx context.Context, pos Position, entries []Entry) (*Ba
 }
 
 // Landed reports whether a batch whose commit had an unknown result is in the
-// log: true if its writer's batch is, ErrFenced if somebody else's is, false if
-// none is. A writer writes one batch per seq, so its name decides.
+// log: true if it is, to the last byte, ErrFenced if another one is, false if
+// none is. The bytes decide, not the writer's name alone: a writer that tries
+// again with another event must not tell the world of one that is not stored.
 func (s *Store) Landed(ctx context.Context, w *docstore.Write) (bool, error) {
 	doc, err := s.docs.Get(ctx, w.Key)
 	if errors.Is(err, docstore.ErrNotFound) {
@@ -58,15 +60,7 @@ func (s *Store) Landed(ctx context.Context, w *docstore.Write) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("eventlog: read back: %w", err)
 	}
-	theirs, err := writerOf(doc.Data)
-	if err != nil {
-		return false, err
-	}
-	ours, err := writerOf(w.Data)
-	if err != nil {
-		return false, err
-	}
-	if theirs != ours {
+	if !bytes.Equal(doc.Data, w.Data) {
 		return false, ErrFenced
 	}
 	return true, nil

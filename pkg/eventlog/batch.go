@@ -119,17 +119,6 @@ func (s *Store) decode(ctx context.Context, doc *docstore.Doc) (*Batch, error) {
 	return b, nil
 }
 
-// writerOf reads who wrote a batch document.
-func writerOf(data []byte) (string, error) {
-	var b struct {
-		Writer string `json:"writer"`
-	}
-	if err := json.Unmarshal(data, &b); err != nil {
-		return "", fmt.Errorf("eventlog: decode batch: %w", err)
-	}
-	return b.Writer, nil
-}
-
 // PutBlob writes a whole blob durably: when it returns nil, the blob survives
 // power loss, so that a document may point to it.
 type PutBlob func(ctx context.Context, name string, data []byte) error

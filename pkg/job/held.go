@@ -28,6 +28,19 @@ type Held struct {
 	job  Job
 	base Usage // of the attempts before this claim
 	over bool
+	// settledAt is when the end or the hand-back was first tried. A try whose
+	// answer was lost may have landed, so the next must write the same event to
+	// the last byte: what is told is what is stored.
+	settledAt time.Time
+}
+
+// settling is the time of the claim's last event, the same for every try. The
+// lock is held.
+func (h *Held) settling() time.Time {
+	if h.settledAt.IsZero() {
+		h.settledAt = h.s.Now()
+	}
+	return h.settledAt
 }
 
 // hold starts the log writer of a fresh claim. The writer outlives the claim's
@@ -105,7 +118,8 @@ type Result struct {
 
 // Finish ends the job: terminal event, terminal state and the conversation's
 // next head in one commit, after which the log is closed. It returns
-// ErrLeaseLost when somebody else owns the job meanwhile.
+// ErrLeaseLost when somebody else owns the job meanwhile. After another error it
+// may be called again, with the same result.
 func (h *Held) Finish(ctx context.Context, r Result) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -116,7 +130,7 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 	j := h.job
 	j.Usage = h.base
 	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
-	if err := h.s.applyResult(ctx, &j, &r); err != nil {
+	if err := h.s.applyResult(ctx, &j, &r, h.settling()); err != nil {
 		return err
 	}
 	err := h.Log.Seal(ctx, true, []eventlog.Entry{endEntry(&j)}, func(ctx context.Context, last *eventlog.Batch, w docstore.Write) error {
@@ -142,7 +156,7 @@ func (h *Held) HandBack(ctx context.Context, usage Usage) error {
 	if h.over {
 		return ErrLeaseLost
 	}
-	now := h.s.Now()
+	now := h.settling()
 	j := h.job
 	if err := j.to(Queued); err != nil {
 		return err

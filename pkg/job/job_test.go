@@ -527,6 +527,59 @@ func TestLostAnswersAreSettledByReading(t *testing.T) {
 	}
 }
 
+// The commit that ends a claim lands, its answer is lost and so is the look
+// whether it landed. The next try comes later, and must tell the watchers of the
+// very event that is stored: one with a later time would be another event.
+func TestWhatIsToldAfterALostAnswerIsWhatIsStored(t *testing.T) {
+	t.Parallel()
+	lost := []jobtest.Rule{{Collection: eventlog.Collection, After: true, Err: docstore.ErrUnavailable}}
+	for range 4 { // as often as a read is tried
+		lost = append(lost, jobtest.Rule{Collection: eventlog.Collection, Read: true, Err: docstore.ErrUnavailable})
+	}
+	for name, settle := range map[string]func(*testing.T, *job.Held) error{
+		"finish": func(t *testing.T, h *job.Held) error {
+			t.Helper()
+			return h.Finish(t.Context(), job.Result{State: job.Completed})
+		},
+		"hand back": func(t *testing.T, h *job.Held) error { t.Helper(); return h.HandBack(t.Context(), job.Usage{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := jobtest.New(t)
+			j := e.Submit(t, "p")
+			h := e.Claim(t, j.ID, "w")
+			e.Fault.Next(lost...)
+			if err := settle(t, h); err == nil {
+				t.Fatal("nobody could know that it landed")
+			}
+			e.Clock.Advance(time.Second)
+			if err := settle(t, h); err != nil {
+				t.Fatal(err)
+			}
+			told := map[int64]string{}
+			for _, ev := range e.Bus.Sent(events.TypeJobProgressedV1) {
+				payload, err := events.Decode(&ev)
+				p, ok := payload.(*events.JobProgressed)
+				if err != nil || !ok {
+					t.Fatal(err)
+				}
+				for i, raw := range p.Events {
+					told[p.FirstSeq+int64(i)] = string(raw)
+				}
+			}
+			page, err := e.Jobs.Log.Read(t.Context(), j.ID, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, raw := range page.Events {
+				if got := told[int64(i)+1]; got != string(raw) {
+					t.Errorf("told: %s\nstored: %s", got, raw)
+				}
+			}
+		})
+	}
+}
+
 func TestNudgesSpaceOut(t *testing.T) {
 	t.Parallel()
 	e := jobtest.New(t)

@@ -248,7 +248,7 @@ func (b *Bus) Count(subject, eventType string) int {
 	return n
 }
 
-// Fault is a driver whose commits fail on demand.
+// Fault is a driver whose commits and reads fail on demand.
 type Fault struct {
 	docstore.Driver
 
@@ -262,9 +262,11 @@ type Fault struct {
 // this very moment.
 type Rule struct {
 	Collection string
-	Before     func()
-	After      bool
-	Err        error
+	// Read makes it a fault of the next Get instead.
+	Read   bool
+	Before func()
+	After  bool
+	Err    error
 }
 
 // Next adds faults for the coming commits.
@@ -278,12 +280,26 @@ func (f *Fault) match(writes []docstore.Write) *Rule {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, r := range f.rules {
-		if slices.ContainsFunc(writes, func(w docstore.Write) bool { return w.Key.Collection == r.Collection }) {
+		if !r.Read && slices.ContainsFunc(writes, func(w docstore.Write) bool { return w.Key.Collection == r.Collection }) {
 			f.rules = slices.Delete(f.rules, i, i+1)
 			return &r
 		}
 	}
 	return nil
+}
+
+// Get implements docstore.Driver.
+func (f *Fault) Get(ctx context.Context, key docstore.Key) (docstore.Doc, error) {
+	f.mu.Lock()
+	i := slices.IndexFunc(f.rules, func(r Rule) bool { return r.Read && r.Collection == key.Collection })
+	if i < 0 {
+		f.mu.Unlock()
+		return f.Driver.Get(ctx, key)
+	}
+	err := f.rules[i].Err
+	f.rules = slices.Delete(f.rules, i, i+1)
+	f.mu.Unlock()
+	return docstore.Doc{}, err
 }
 
 // Commit implements docstore.Driver.

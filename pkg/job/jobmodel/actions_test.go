@@ -152,7 +152,7 @@ func (w *world) owns(h *handle) bool {
 func (w *world) settleHandle(h *handle, what string, owned bool, err error) {
 	switch {
 	case errors.Is(err, job.ErrLeaseLost):
-		if owned && !h.proc.excused && w.owns(h) {
+		if owned && !h.proc.excused && !h.tried && w.owns(h) {
 			w.violate("job %s: %s says the lease is lost, and %s has it", h.id, what, h.owner)
 		}
 		if !w.nested && rapid.Bool().Draw(w.t, "drop") {
@@ -160,7 +160,8 @@ func (w *world) settleHandle(h *handle, what string, owned bool, err error) {
 		}
 	case err != nil:
 		w.fails(h.proc, what, err)
-	case !owned && !h.proc.excused:
+		h.tried = true
+	case !owned && !h.proc.excused && !h.tried:
 		w.violate("job %s: %s of %s succeeded without the lease", h.id, what, h.owner)
 	}
 }

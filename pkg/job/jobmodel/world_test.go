@@ -69,6 +69,10 @@ type handle struct {
 	proc  *proc
 	id    string
 	owner string
+	// tried is set when a call failed whose commit may land after all. The same
+	// end again then succeeds without the lease; an end after such a heartbeat
+	// finds a newer document and gives the lease up.
+	tried bool
 }
 
 func newWorld(t *rapid.T, wrap func(docstore.Driver) docstore.Driver) *world {
@@ -111,17 +115,23 @@ func (w *world) Publish(_ context.Context, ev events.Event) error {
 func (w *world) boot(p *proc) {
 	now := func() time.Time { return time.Now().Add(p.skew) }
 	p.drv = &driver{Driver: w.docs, w: w}
-	docs, err := docstore.New(p.drv, schema.All(), docstore.Options{})
-	if err == nil {
-		p.jobs, err = job.NewStore(job.Deps{
-			Docs: docs, Blobs: w.blobs, PutBlob: w.putBlob, Bus: w, Source: "/codexgw/" + p.name, Now: now,
-			Logger: slog.New(slog.DiscardHandler), Limit: func(tenant string) int { return limits[tenant] },
-		})
-	}
-	if err != nil {
+	var err error
+	if p.jobs, err = w.open(p.drv, p.name, now); err != nil {
 		w.t.Fatal(err)
 	}
 	p.leases, p.cancels = job.NewLeaseWatch(now), job.NewCancelWatch(now)
+}
+
+// open returns a job store on a way to the documents.
+func (w *world) open(d docstore.Driver, name string, now func() time.Time) (*job.Store, error) {
+	docs, err := docstore.New(d, schema.All(), docstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return job.NewStore(job.Deps{
+		Docs: docs, Blobs: w.blobs, PutBlob: w.putBlob, Bus: w, Source: "/codexgw/" + name, Now: now,
+		Logger: slog.New(slog.DiscardHandler), Limit: func(tenant string) int { return limits[tenant] },
+	})
 }
 
 // run is one call of a process into the domain, with what was planned for it.

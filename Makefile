@@ -70,6 +70,10 @@ lint: .bin/golangci-lint ## Linters, architecture rules and the proof that the r
 bench: setup build ## Measure: one JSON line a figure
 	@go run ./test/bench
 
+.PHONY: model
+model: ## Check the Promela models of the job protocol (needs spin and gcc)
+	@docs/model/check
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(go list $(PACKAGES)); do \

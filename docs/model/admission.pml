@@ -239,7 +239,10 @@ init {
 	atomic {
 		for (i : 0 .. JOBS - 1) { run Submitter(i); run Runner(i) }
 		i = 0;
-		run Canceller(); run Monitor();
+#ifndef NOCANCEL
+		run Canceller();
+#endif
+		run Monitor();
 #ifdef RECONCILER
 		run Reconciler()
 #endif

@@ -230,7 +230,7 @@ func (w *world) cancel(p *proc) {
 		switch {
 		case err == nil && ended:
 			w.violate("job %s had ended and was cancelled", id)
-		case err != nil && !(ended && errs.CodeOf(err) == errs.Conflict):
+		case err != nil && (!ended || errs.CodeOf(err) != errs.Conflict):
 			w.fails(p, "cancel", err)
 		}
 	})

@@ -31,6 +31,7 @@ type violation string
 // synctest bubble, whose clock is the clock of the world.
 type world struct {
 	t     *rapid.T
+	ctx   context.Context // of an observer whom no deadline ends
 	docs  docstore.Driver
 	blobs *blob.Bucket
 	bus   []events.JobSubmitted
@@ -76,7 +77,7 @@ type handle struct {
 }
 
 func newWorld(t *rapid.T, wrap func(docstore.Driver) docstore.Driver) *world {
-	w := &world{t: t, docs: wrap(memstore.New(schema.All())), blobs: memblob.OpenBucket(nil), model: newModel()}
+	w := &world{t: t, ctx: context.Background(), docs: wrap(memstore.New(schema.All())), blobs: memblob.OpenBucket(nil), model: newModel()}
 	for i, skew := range []time.Duration{0, 25 * time.Second, -25 * time.Second} {
 		p := &proc{name: fmt.Sprint("p", i), skew: skew, step: &step{}}
 		w.procs = append(w.procs, p)
@@ -216,7 +217,7 @@ func (w *world) check() {
 
 // read is a job's document as it is stored.
 func (w *world) read(jobID string) (j job.Job, ok bool) {
-	doc, err := w.docs.Get(context.Background(), docstore.Key{Collection: job.Collection, ID: jobID})
+	doc, err := w.docs.Get(w.ctx, docstore.Key{Collection: job.Collection, ID: jobID})
 	if err != nil || json.Unmarshal(doc.Data, &j) != nil {
 		return j, false
 	}

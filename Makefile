@@ -84,6 +84,10 @@ chaos-proof: ## The campaign must notice a broken fence: it fails if nothing was
 	go build -tags nomsgpack -o bin/chaos ./test/chaos
 	bin/chaos -seed $(SEED) -length 45s -only freeze_worker -gap 1s -skew 0 -settle 15s -break-fence -must-fail
 
+.PHONY: model
+model: ## Check the Promela models of the job protocol (needs spin and gcc)
+	@docs/model/check
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 	@for pkg in $$(go list $(PACKAGES)); do \

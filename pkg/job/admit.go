@@ -182,14 +182,15 @@ func (s *Store) admitOne(ctx context.Context, j *Job) (writes []docstore.Write, 
 
 // succession is what the end of a job does to others, in the same commit: its
 // slot goes to the tenant's next waiting job, and the next job of its
-// conversation has its turn. Because it is one commit there is no moment in
-// which a slot is free and a job that waits for one has been forgotten.
+// conversation has its turn. Where a slot is freed or a job has to wait for one,
+// look makes sure that no job waits beside a free slot: whoever frees a slot
+// looks for jobs afterwards, whoever stores a job that waits looks for slots.
 type succession struct {
 	writes []docstore.Write
 	// admitted are the jobs to announce once the commit has landed.
 	admitted []*Job
-	// look is set when a job waits and the slot went to nobody: somebody has to
-	// look for a slot after the commit.
+	// look is set when a job waits or the slot went to nobody: somebody has to
+	// look for jobs and slots after the commit.
 	look bool
 }
 
@@ -266,7 +267,9 @@ func (s *Store) passSlot(ctx context.Context, j, turn *Job, out *succession) (he
 	}
 	if heir == nil || slot.N > s.Limit(j.Tenant) { // the limit was lowered meanwhile
 		out.writes = append(out.writes, slot.Release())
-		out.look = heir != nil
+		// Nobody waited when this looked. A submit that found no slot free may
+		// have stored its job since, and looked again before the slot is freed.
+		out.look = true
 		return nil, nil //nolint:nilnil // nobody inherits
 	}
 	w, err := slot.Pass(heir.ID)

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,13 +110,18 @@ func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conv
 	if err != nil {
 		return nil, err
 	}
+	if version == 0 { // the lease was taken away before the claim was known to have landed
+		return nil, fmt.Errorf("job: claim %s: %w", j.ID, docstore.ErrConflict)
+	}
 	j.version = version
 	s.announceBatch(ctx, j.Tenant, batch)
 	return s.hold(ctx, j, conv, opt), nil
 }
 
 // commitJob commits j with one log batch (and more), and settles an unknown
-// result by reading the batch back: it carries the writer's name.
+// result by reading the batch back. The version is 0 when the commit landed and
+// somebody has written the document since: with the newer version the caller
+// would overwrite what it has never seen.
 func (s *Store) commitJob(ctx context.Context, j *Job, logWrite docstore.Write, more ...docstore.Write) (docstore.Version, error) {
 	w, err := j.save()
 	if err != nil {
@@ -132,11 +138,14 @@ func (s *Store) commitJob(ctx context.Context, j *Job, logWrite docstore.Write, 
 	if !landed {
 		return 0, fmt.Errorf("job: commit %s: %w", j.ID, err)
 	}
-	stored, err := s.read(ctx, j.ID)
+	doc, err := s.Docs.Get(ctx, w.Key)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("job: read back %s: %w", j.ID, err)
 	}
-	return stored.version, nil
+	if !bytes.Equal(doc.Data, w.Data) {
+		return 0, nil
+	}
+	return doc.Version, nil
 }
 
 // retrying is the event between two attempts.

@@ -69,10 +69,14 @@ func (u *run) work(ctx context.Context) (result, error) {
 		collecting, cancel = context.WithTimeout(context.WithoutCancel(ctx), collectTime)
 		defer cancel()
 	}
-	if err := u.quiet(collecting, slot, end); err != nil {
-		return out, err
+	err = u.quiet(collecting, slot, end)
+	if err == nil {
+		err = u.collect(collecting, slot, ws, thread, &out)
 	}
-	if err := u.collect(collecting, slot, ws, thread, &out); err != nil {
+	if err != nil {
+		// A shutdown that cut this short is no failure of the job: what the turn
+		// left is not stored, so it goes back like one whose turn was still open.
+		out.turnOver = out.turnOver && !errors.Is(context.Cause(ctx), ErrShutdown)
 		return out, err
 	}
 	return out, turnError(end)

@@ -90,6 +90,9 @@ func (r *Report) job(j *Job) *log {
 	r.JobsByState[j.Status]++
 	if j.Status == "failed" {
 		r.FailuresByCode[j.Failure]++
+		if j.Failure == internal {
+			r.found(Blamed, 1, "job %s failed with %s", j.ID, j.Failure)
+		}
 	}
 	if j.Unreadable != "" {
 		r.found(Lost, 1, "the log of %s cannot be read: %s", j.ID, j.Unreadable)

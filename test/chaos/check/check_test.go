@@ -125,6 +125,11 @@ func TestEachBrokenRuleIsReportedAndNoOther(t *testing.T) {
 		"last_seq and log disagree": {func(in *check.Input) { in.Jobs[0].LastSeq = 5 }, counts{check.Disagreeing: 1}},
 		"list and get disagree":     {func(in *check.Input) { in.Listed[0].Status = "queued" }, counts{check.Disagreeing: 1}},
 		"a job is listed twice":     {func(in *check.Input) { in.Listed = append(in.Listed, in.Listed[0]) }, counts{check.Disagreeing: 1}},
+		"a job was made to fail": {func(in *check.Input) {
+			j := &in.Jobs[0]
+			j.Status, j.Failure, in.Listed[1].Status = "failed", "internal_job", "failed"
+			j.Log[3].Type = "job.failed"
+		}, counts{check.Blamed: 1}},
 		"an answer contradicts itself": {func(in *check.Input) {
 			in.Watchers[0].Misread = "next is 3 after 4"
 		}, counts{check.Disagreeing: 1}},

@@ -69,6 +69,9 @@ var terminal = map[string]string{ //nolint:gochecknoglobals // a constant
 	"completed": "job.completed", "failed": "job.failed", "cancelled": "job.cancelled", "timed_out": "job.timed_out",
 }
 
+// internal is the code of a failure that no client, model or Codex has caused.
+const internal = "internal_job"
+
 func ends(eventType string) bool {
 	for _, t := range terminal {
 		if t == eventType {

@@ -30,11 +30,14 @@ const (
 	Overlap Rule = "overlap"
 	// Disagreeing: two answers of the API about one job contradict each other.
 	Disagreeing Rule = "disagreeing"
+	// Blamed: a job that failed for what was done to the gateway: its error says
+	// that the gateway itself went wrong.
+	Blamed Rule = "blamed"
 )
 
 // Rules are all of them, in the order they are printed.
 func Rules() []Rule {
-	return []Rule{Lost, Doubled, Reordered, Altered, Unterminated, EndedTwice, Idempotency, Overlap, Disagreeing}
+	return []Rule{Lost, Doubled, Reordered, Altered, Unterminated, EndedTwice, Idempotency, Overlap, Disagreeing, Blamed}
 }
 
 // maxFindings is how many violations of a rule are told in detail.

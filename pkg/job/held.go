@@ -128,7 +128,7 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 		return err
 	})
 	if err != nil {
-		return h.lost(err)
+		return h.lost(ctx, err)
 	}
 	h.over, h.job = true, j
 	h.s.afterEnd(ctx, &j, next)
@@ -156,7 +156,7 @@ func (h *Held) HandBack(ctx context.Context, usage Usage) error {
 		return err
 	})
 	if err != nil {
-		return h.lost(err)
+		return h.lost(ctx, err)
 	}
 	h.over = true
 	h.s.announceJob(ctx, &j)
@@ -172,13 +172,26 @@ func (h *Held) Abandon(cause error) {
 	h.over = true
 }
 
-// lost turns "somebody else wrote" into ErrLeaseLost.
-func (h *Held) lost(err error) error {
-	if errors.Is(err, eventlog.ErrFenced) || errors.Is(err, docstore.ErrConflict) {
-		h.over = true
-		return errors.Join(ErrLeaseLost, err)
+// lost turns "somebody else wrote" into ErrLeaseLost. The one who wrote may have
+// been this claim: a heartbeat that was given up can land late. Then the claim
+// goes on from what it wrote, and the caller may try again.
+func (h *Held) lost(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, eventlog.ErrFenced):
+	case errors.Is(err, docstore.ErrConflict):
+		stored, readErr := h.s.read(ctx, h.job.ID)
+		if readErr != nil {
+			return errors.Join(readErr, err)
+		}
+		if stored.Lease != nil && stored.Lease.Owner == h.job.Lease.Owner {
+			h.job.version = stored.version
+			return fmt.Errorf("job: a late heartbeat of %s came first: %w", h.job.ID, err)
+		}
+	default:
+		return err
 	}
-	return err
+	h.over = true
+	return errors.Join(ErrLeaseLost, err)
 }
 
 // Remaining is the time until the job's deadline.

@@ -580,6 +580,40 @@ func TestWhatIsToldAfterALostAnswerIsWhatIsStored(t *testing.T) {
 	}
 }
 
+// A heartbeat that its worker gave up, and could not find when it looked, lands
+// after all: the worker still owns the job and must be able to end it.
+func TestAHeartbeatThatLandsLateCostsNoLease(t *testing.T) {
+	t.Parallel()
+	for name, settle := range map[string]func(*testing.T, *job.Held) error{
+		"finish":    func(t *testing.T, h *job.Held) error { t.Helper(); return h.Finish(t.Context(), job.Result{State: job.Completed}) },
+		"hand back": func(t *testing.T, h *job.Held) error { t.Helper(); return h.HandBack(t.Context(), job.Usage{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := jobtest.New(t)
+			j := e.Submit(t, "p")
+			h := e.Claim(t, j.ID, "w")
+			e.Fault.Next(jobtest.Rule{Collection: job.Collection, After: true, Err: docstore.ErrUnavailable})
+			for range 4 { // as often as a read is tried
+				e.Fault.Next(jobtest.Rule{Collection: job.Collection, Read: true, Err: docstore.ErrUnavailable})
+			}
+			if _, err := h.Heartbeat(t.Context(), job.Usage{}); err == nil || errors.Is(err, job.ErrLeaseLost) {
+				t.Fatalf("heartbeat without an answer: %v", err)
+			}
+			err := settle(t, h)
+			if errors.Is(err, job.ErrLeaseLost) {
+				t.Fatalf("the lease is still ours: %v", err)
+			}
+			if err != nil {
+				err = settle(t, h)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestNudgesSpaceOut(t *testing.T) {
 	t.Parallel()
 	e := jobtest.New(t)

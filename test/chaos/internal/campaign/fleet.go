@@ -97,6 +97,9 @@ func (f *fleet) process(name string, o node.Options, env map[string]string) *pro
 	all := map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": f.cfg.Dir, "LANG": "C.UTF-8", "CODEXGW_LOG_FORMAT": "json",
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
+		// Fewer than the conversations that run, so that jobs wait for slots; and
+		// logs expire while they are watched.
+		"CODEXGW_TENANT_RUNNING": "3", "CODEXGW_LOG_RETENTION": "5s",
 	}
 	maps.Copy(all, env)
 	vars := make([]string, 0, len(all))

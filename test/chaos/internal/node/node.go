@@ -128,7 +128,7 @@ type parts struct {
 }
 
 // open connects to the host.
-func (o *Options) open(rt *chassis.Runtime) (*parts, error) {
+func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error) {
 	at := remote.At(Socket(o.Dir))
 	docs, err := docstore.New(at.Docs(), schema.All(), docstore.Options{Logger: rt.Log})
 	if err != nil {
@@ -143,8 +143,17 @@ func (o *Options) open(rt *chassis.Runtime) (*parts, error) {
 		Secrets: secret.New(envsecret.New(envsecret.Options{LookupEnv: os.LookupEnv, Logger: rt.Log}), secret.Options{Logger: rt.Log}),
 		Release: func() error { at.Close(); return nil },
 	}
+	cfg, err := chassis.Load[job.Config](ctx, nil)
+	if err != nil {
+		return nil, errors.Join(err, pf.Close())
+	}
+	limits, err := cfg.Tenants.Limits()
+	if err != nil {
+		return nil, errors.Join(err, pf.Close())
+	}
 	jobs, err := job.NewStore(job.Deps{
 		Docs: docs, Blobs: bucket, Bus: pf.Bus, Source: "/codexgw/" + o.Role, Now: o.now, Logger: rt.Log, ClaimDelay: o.ClaimDelay,
+		Limit: limits, LogRetention: cfg.LogRetention,
 		PutBlob: func(ctx context.Context, name string, data []byte) error { return pf.WriteBlob(ctx, name, data, "") },
 	})
 	if err != nil {
@@ -155,8 +164,8 @@ func (o *Options) open(rt *chassis.Runtime) (*parts, error) {
 	return &parts{Platform: pf, jobs: jobs, group: group}, nil
 }
 
-func (o *Options) edge(_ context.Context, rt *chassis.Runtime, cfg edge.Config) (chassis.Service, error) {
-	p, err := o.open(rt)
+func (o *Options) edge(ctx context.Context, rt *chassis.Runtime, cfg edge.Config) (chassis.Service, error) {
+	p, err := o.open(ctx, rt)
 	if err != nil {
 		return nil, err
 	}
@@ -166,8 +175,8 @@ func (o *Options) edge(_ context.Context, rt *chassis.Runtime, cfg edge.Config) 
 	return p.with(RoleEdge, svc, err)
 }
 
-func (o *Options) worker(_ context.Context, rt *chassis.Runtime, cfg worker.Config) (chassis.Service, error) {
-	p, err := o.open(rt)
+func (o *Options) worker(ctx context.Context, rt *chassis.Runtime, cfg worker.Config) (chassis.Service, error) {
+	p, err := o.open(ctx, rt)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +187,8 @@ func (o *Options) worker(_ context.Context, rt *chassis.Runtime, cfg worker.Conf
 	return p.with(RoleWorker, svc, err)
 }
 
-func (o *Options) reconciler(_ context.Context, rt *chassis.Runtime, cfg reconciler.Config) (chassis.Service, error) {
-	p, err := o.open(rt)
+func (o *Options) reconciler(ctx context.Context, rt *chassis.Runtime, cfg reconciler.Config) (chassis.Service, error) {
+	p, err := o.open(ctx, rt)
 	if err != nil {
 		return nil, err
 	}

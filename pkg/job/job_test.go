@@ -585,7 +585,10 @@ func TestWhatIsToldAfterALostAnswerIsWhatIsStored(t *testing.T) {
 func TestAHeartbeatThatLandsLateCostsNoLease(t *testing.T) {
 	t.Parallel()
 	for name, settle := range map[string]func(*testing.T, *job.Held) error{
-		"finish":    func(t *testing.T, h *job.Held) error { t.Helper(); return h.Finish(t.Context(), job.Result{State: job.Completed}) },
+		"finish": func(t *testing.T, h *job.Held) error {
+			t.Helper()
+			return h.Finish(t.Context(), job.Result{State: job.Completed})
+		},
 		"hand back": func(t *testing.T, h *job.Held) error { t.Helper(); return h.HandBack(t.Context(), job.Usage{}) },
 	} {
 		t.Run(name, func(t *testing.T) {

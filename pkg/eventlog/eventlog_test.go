@@ -223,41 +223,6 @@ func TestAnAppendOutlivesAStoreThatIsAway(t *testing.T) {
 	}
 }
 
-// The first try landed, its answer and the look at it were lost: what the second
-// try tells the watchers must be what the log has.
-func TestASealThatIsTriedAgainTellsWhatIsStored(t *testing.T) {
-	t.Parallel()
-	h := open(t, time.Millisecond)
-	away := errors.New("the store is away")
-	seal := func(answered bool) error {
-		h.Clock.Advance(time.Second) // a later try knows a later time
-		return h.w.Seal(t.Context(), true, []eventlog.Entry{{Type: eventlog.TypeCompleted, Time: h.Clock.Now()}},
-			func(ctx context.Context, _ *eventlog.Batch, w docstore.Write) error {
-				_, err := h.Docs.Commit(ctx, []docstore.Write{w})
-				if !answered {
-					return errors.Join(away, err)
-				}
-				if landed, back := h.Jobs.Log.Landed(ctx, &w); err == nil || !landed {
-					return fmt.Errorf("the first try did not land: %w", errors.Join(err, back))
-				}
-				return nil
-			})
-	}
-	if err := seal(false); !errors.Is(err, away) {
-		t.Fatal(err)
-	}
-	if err := seal(true); err != nil {
-		t.Fatal(err)
-	}
-	page, err := h.Jobs.Log.Read(t.Context(), jobID, 0, 0)
-	if err != nil || len(h.batches) != 1 || !page.Closed {
-		t.Fatalf("%v, %d batches told, closed %t", err, len(h.batches), page.Closed)
-	}
-	if diff := cmp.Diff(page.Events, h.batches[0].Events); diff != "" {
-		t.Errorf("told something else than stored: %s", diff)
-	}
-}
-
 func TestAFullWriterBlocksUntilTheStoreTakesABatch(t *testing.T) {
 	t.Parallel()
 	h := open(t, time.Hour)

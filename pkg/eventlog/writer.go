@@ -62,10 +62,6 @@ type Writer struct {
 	next    int64
 	err     error
 	sealed  bool
-
-	// last is what Seal has tried to commit; Seal alone uses it.
-	last      *Batch
-	lastWrite docstore.Write
 }
 
 // NewWriter starts a writer. ctx is its life: when it ends, appends fail.
@@ -282,27 +278,21 @@ func (w *Writer) Flush(ctx context.Context) error {
 }
 
 // Seal flushes what is pending, then writes the last entries of this writer in
-// the caller's own commit: with closed, that commit ends the log.
-//
-// A Seal whose commit failed may be tried again. It then commits the batch of
-// the first try, whatever the entries: that batch may be stored though nobody
-// heard so, and watchers must be told what is stored, not what a later try would
-// have said.
+// the caller's own commit: with closed, that commit ends the log. A Seal whose
+// commit failed may be tried again; one that may have landed is found by its
+// bytes (see Landed), so the entries must then be the same, times included.
 func (w *Writer) Seal(ctx context.Context, closed bool, entries []Entry, commit CommitFunc) error {
 	if err := w.Flush(ctx); err != nil {
 		return err
 	}
-	if w.last == nil || w.last.Closed != closed {
-		b, write, err := w.s.Prepare(ctx, w.position(w.LastSeq()+1, closed), entries)
-		if err != nil {
-			return err
-		}
-		w.last, w.lastWrite = b, write
-	}
-	if err := commit(ctx, w.last, w.lastWrite); err != nil {
+	b, write, err := w.s.Prepare(ctx, w.position(w.LastSeq()+1, closed), entries)
+	if err != nil {
 		return err
 	}
-	w.stored(ctx, w.last)
+	if err := commit(ctx, b, write); err != nil {
+		return err
+	}
+	w.stored(ctx, b)
 	return nil
 }
 

@@ -42,11 +42,11 @@ func NewError(code errs.Code, message string) *events.JobError {
 }
 
 // applyResult writes a result into the document.
-func (s *Store) applyResult(ctx context.Context, j *Job, r *Result) error {
+func (s *Store) applyResult(ctx context.Context, j *Job, r *Result, at time.Time) error {
 	if err := j.to(r.State); err != nil {
 		return err
 	}
-	j.EndedAt = s.Now()
+	j.EndedAt = at
 	j.Lease = nil
 	s.dueAfterEnd(j)
 	j.Content, j.Structured, j.Error = r.Content, r.Structured, r.Error
@@ -195,7 +195,7 @@ func (s *Store) afterEnd(ctx context.Context, j *Job, next *succession) {
 // caller has just read j and knows the log's last seq.
 func (s *Store) end(ctx context.Context, j *Job, last int64, r Result) error {
 	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
-	if err := s.applyResult(ctx, j, &r); err != nil {
+	if err := s.applyResult(ctx, j, &r, s.Now()); err != nil {
 		return err
 	}
 	batch, logWrite, err := s.Log.Prepare(ctx, eventlog.Position{

@@ -3,7 +3,6 @@ package job
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -28,6 +27,11 @@ type Held struct {
 	job  Job
 	base Usage // of the attempts before this claim
 	over bool
+	// settledAt is when the end or the hand-back was first tried. A try whose
+	// answer was lost may have landed, and the next finds it by its bytes: the
+	// same result must be the same event, its time included, for what watchers
+	// are told must be what is stored.
+	settledAt time.Time
 }
 
 // hold starts the log writer of a fresh claim. The writer outlives the claim's
@@ -103,66 +107,6 @@ type Result struct {
 	Thread *conversation.Thread
 }
 
-// Finish ends the job: terminal event, terminal state and the conversation's
-// next head in one commit, after which the log is closed. It returns
-// ErrLeaseLost when somebody else owns the job meanwhile. After another error it
-// may be called again, with the same result.
-func (h *Held) Finish(ctx context.Context, r Result) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.over {
-		return ErrLeaseLost
-	}
-	var next *succession
-	j := h.job
-	j.Usage = h.base
-	r.Artifacts = append(r.Artifacts, Artifact{Name: ArtifactEvents})
-	if err := h.s.applyResult(ctx, &j, &r); err != nil {
-		return err
-	}
-	err := h.Log.Seal(ctx, true, []eventlog.Entry{endEntry(&j)}, func(ctx context.Context, last *eventlog.Batch, w docstore.Write) error {
-		j.LastSeq = last.LastSeq
-		h.s.archiveInto(ctx, &j, last)
-		var err error
-		next, err = h.s.commitEnd(ctx, &j, w, r.Thread)
-		return err
-	})
-	if err != nil {
-		return h.lost(ctx, err)
-	}
-	h.over, h.job = true, j
-	h.s.afterEnd(ctx, &j, next)
-	return nil
-}
-
-// HandBack gives the job back unharmed: it is queued again at once and the
-// attempt is not counted, though its tokens are. For a worker that shuts down.
-func (h *Held) HandBack(ctx context.Context, usage Usage) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.over {
-		return ErrLeaseLost
-	}
-	now := h.s.Now()
-	j := h.job
-	if err := j.to(Queued); err != nil {
-		return err
-	}
-	j.Lease, j.HandedBack, j.Usage = nil, true, h.base.Plus(usage)
-	j.due(DueClaim, now.Add(h.s.ClaimDelay))
-	err := h.Log.Seal(ctx, false, []eventlog.Entry{retrying(now, j.Attempt, "shutdown")}, func(ctx context.Context, last *eventlog.Batch, w docstore.Write) error {
-		j.LastSeq = last.LastSeq
-		_, err := h.s.commitJob(ctx, &j, w)
-		return err
-	})
-	if err != nil {
-		return h.lost(ctx, err)
-	}
-	h.over = true
-	h.s.announceJob(ctx, &j)
-	return nil
-}
-
 // Abandon stops the log writer without a word: the lease is lost, or the
 // process is about to die and the reconciler will find the job.
 func (h *Held) Abandon(cause error) {
@@ -170,28 +114,6 @@ func (h *Held) Abandon(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.over = true
-}
-
-// lost turns "somebody else wrote" into ErrLeaseLost. The one who wrote may have
-// been this claim: a heartbeat that was given up can land late. Then the claim
-// goes on from what it wrote, and the caller may try again.
-func (h *Held) lost(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, eventlog.ErrFenced):
-	case errors.Is(err, docstore.ErrConflict):
-		stored, readErr := h.s.read(ctx, h.job.ID)
-		if readErr != nil {
-			return errors.Join(readErr, err)
-		}
-		if stored.Lease != nil && stored.Lease.Owner == h.job.Lease.Owner {
-			h.job.version = stored.version
-			return fmt.Errorf("job: a late heartbeat of %s came first: %w", h.job.ID, err)
-		}
-	default:
-		return err
-	}
-	h.over = true
-	return errors.Join(ErrLeaseLost, err)
 }
 
 // Remaining is the time until the job's deadline.

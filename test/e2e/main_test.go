@@ -24,10 +24,15 @@ type world struct {
 	// running bounds the gateways that run at one time: each has a Codex process
 	// of its own, and a machine that is too busy shows timeouts, not defects.
 	running chan struct{}
+	// sharing bounds the tests that use the shared gateway at one time.
+	sharing chan struct{}
 }
 
 // maxGateways is how many gateways run at one time.
 const maxGateways = 3
+
+// maxSharing is how many tests use the shared gateway at one time.
+const maxSharing = 4
 
 var tests world
 
@@ -35,9 +40,10 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	flag.Parse()
-	// The tests mostly wait for processes, so more of them than CPUs run at once;
-	// what bounds the load is maxGateways.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	// What bounds the load is maxGateways and maxSharing. The tests must not wait
+	// for each other in another way too: one that has a gateway and waits for its
+	// subtests would wait for tests that wait for a gateway, for ever.
+	if err := flag.Set("test.parallel", "256"); err != nil {
 		return complain(err)
 	}
 	clean, err := prepare()
@@ -67,7 +73,7 @@ func prepare() (clean func(), err error) {
 			}
 		}
 	}
-	tests.running = make(chan struct{}, maxGateways)
+	tests.running, tests.sharing = make(chan struct{}, maxGateways), make(chan struct{}, maxSharing)
 	if tests.codex, err = codexversion.Locate(""); err != nil {
 		return clean, fmt.Errorf("%w: run `make setup`", err)
 	}

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -15,10 +16,19 @@ var theShared struct {
 	err error
 }
 
+// sharers are the tests that have their place at the shared gateway; a subtest
+// has that of its test.
+var sharers sync.Map
+
 // shared is a gateway with the mock model that allows file repositories. Tests
 // that kill it, or count what it holds, start their own.
 func shared(t *testing.T) *gateway {
 	t.Helper()
+	test, _, _ := strings.Cut(t.Name(), "/")
+	if _, has := sharers.LoadOrStore(test, true); !has {
+		tests.sharing <- struct{}{}
+		t.Cleanup(func() { sharers.Delete(test); <-tests.sharing })
+	}
 	theShared.Do(func() {
 		tests.running <- struct{}{} // freed by the end of the tests
 		g := newGateway(options{data: filepath.Join(tests.base, "shared"), env: map[string]string{

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 const (
@@ -31,7 +33,7 @@ func measureIdle(ctx context.Context, b *bench) (_ []figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	if !pause(ctx, idleFor) {
+	if !wait.For(ctx, idleFor) {
 		return nil, context.Cause(ctx)
 	}
 	pid := g.cmd.Process.Pid
@@ -128,7 +130,7 @@ func (b *bench) startOnce(ctx context.Context, dir string) (health, ready time.D
 // firstAnswer is when a URL first answered 200; zero when ctx ended before.
 func firstAnswer(ctx context.Context, url string) time.Time {
 	transport := &http.Transport{DisableKeepAlives: true}
-	for pause(ctx, healthEvery) {
+	for wait.For(ctx, healthEvery) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return time.Time{}

@@ -11,6 +11,7 @@ import (
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/wait"
 )
 
 // storedLook is how often durable looks.
@@ -20,7 +21,7 @@ const storedLook = 20 * time.Microsecond
 // not say so without ending.
 func durable(ctx context.Context, h *job.Held, last int64) error {
 	for h.Log.LastSeq() < last {
-		if h.Log.Err() != nil || !pause(ctx, storedLook) {
+		if h.Log.Err() != nil || !wait.For(ctx, storedLook) {
 			return errors.Join(h.Log.Err(), context.Cause(ctx))
 		}
 	}

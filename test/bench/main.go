@@ -184,15 +184,3 @@ func printLine(w io.Writer, v any) error {
 	_, err := w.Write(line.Bytes())
 	return err
 }
-
-// pause waits and reports whether ctx let it.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 // footprint is what a process holds after a collection. All but RSS is what the
@@ -26,7 +28,7 @@ const memorySettles = 2 * time.Second
 
 // memory collects garbage, gives free memory back and says what is left.
 func (e *edgeProcess) memory(ctx context.Context) error {
-	if !pause(ctx, memorySettles) {
+	if !wait.For(ctx, memorySettles) {
 		return context.Cause(ctx)
 	}
 	for range 2 {

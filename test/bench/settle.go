@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 const (
@@ -28,7 +30,7 @@ func settle(ctx context.Context, pid int) (time.Duration, error) {
 	if _, ok := ticks(pid); !ok {
 		least = time.Second
 	}
-	if !pause(ctx, least) {
+	if !wait.For(ctx, least) {
 		return 0, context.Cause(ctx)
 	}
 	for time.Since(begin) < settleMost {
@@ -36,7 +38,7 @@ func settle(ctx context.Context, pid int) (time.Duration, error) {
 		if !ok {
 			break
 		}
-		if !pause(ctx, quietFor) {
+		if !wait.For(ctx, quietFor) {
 			return 0, context.Cause(ctx)
 		}
 		// A tick is 10 ms: one may be the gateway's own housekeeping.

@@ -13,6 +13,7 @@ import (
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/pkg/wait"
 )
 
 const (
@@ -79,7 +80,7 @@ func (l *openLoop) run(ctx context.Context, d time.Duration) (total, late times,
 	begin := time.Now()
 	for i := range n {
 		due := begin.Add(time.Duration(i) * time.Second / submitRate)
-		if !pause(ctx, time.Until(due)) {
+		if !wait.For(ctx, time.Until(due)) {
 			err = context.Cause(ctx)
 			break
 		}

@@ -13,6 +13,7 @@ import (
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/wait"
 )
 
 // commitClock notes when the events of one job became durable: the moment the
@@ -101,7 +102,7 @@ func (e *edgeProcess) stream(ctx context.Context, args string) error {
 	begin := time.Now()
 	for i := range n {
 		due := begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
-		if !pause(ctx, time.Until(due)) {
+		if !wait.For(ctx, time.Until(due)) {
 			return context.Cause(ctx)
 		}
 		if err := h.Log.Append(ctx, entry(i)); err != nil {

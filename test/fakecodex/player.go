@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 // player emits one turn: its frame here, what happens inside in scenarios.go.
@@ -140,7 +142,7 @@ func (p *player) say(ctx context.Context, text string, every time.Duration) outc
 			return p.say(ctx, "Steered: "+more, 0)
 		default:
 		}
-		if every > 0 && !pause(ctx, every) {
+		if every > 0 && !wait.For(ctx, every) {
 			return interrupted
 		}
 		p.delta(id, word)

@@ -11,6 +11,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 // codeInvalidRequest is the code of nearly all of Codex's refusals.
@@ -164,7 +166,7 @@ func (s *server) initialize(ctx context.Context, r *request) {
 		s.exit(101)
 		return
 	}
-	if s.p.named("slow-init") && !pause(ctx, slowInit) {
+	if s.p.named("slow-init") && !wait.For(ctx, slowInit) {
 		return
 	}
 	var params struct {
@@ -244,17 +246,5 @@ func (s *server) answered(r *request) {
 	s.mu.Unlock()
 	if got != nil {
 		got <- r.Result
-	}
-}
-
-// pause waits, and reports whether the time passed before the context ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

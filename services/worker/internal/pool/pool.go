@@ -12,6 +12,7 @@ import (
 
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/id"
+	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/services/worker/internal/broker"
 	"codexgateway.dev/services/worker/internal/codex"
 	"codexgateway.dev/services/worker/internal/jail"
@@ -89,7 +90,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			if ctx.Err() == nil {
 				p.Logger.ErrorContext(ctx, "codex process did not start", slog.Any("error", err), slog.Duration("retry_in", backoff))
 			}
-			wait(ctx, backoff)
+			wait.For(ctx, backoff)
 			backoff = min(2*backoff, maxBackoff)
 			continue
 		}
@@ -311,16 +312,6 @@ func (p *Pool) makeTemplate(ctx context.Context) (string, error) {
 	}
 	p.template = template
 	return template, workspace.Remove(s.Dir)
-}
-
-// wait waits d or until ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // lastLine is the end of Codex's stderr, for an operator's log.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/services/worker/internal/pool"
 	"codexgateway.dev/services/worker/internal/quota"
 	"codexgateway.dev/services/worker/internal/workspace"
@@ -185,7 +186,7 @@ func (u *run) handBack(ctx context.Context) error {
 func (u *run) insist(ctx context.Context, commit func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, errors.New("runner: store away at the end of the job"))
 	defer cancel()
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := commit(ctx)
 		if err == nil {
 			return nil
@@ -196,12 +197,7 @@ func (u *run) insist(ctx context.Context, commit func(ctx context.Context) error
 		}
 		u.log.WarnContext(ctx, "end of job not stored yet", slog.Any("error", err))
 		u.kill() // a store that is away must not keep Codex running
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		wait.For(ctx, pause)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/test/chaos/check"
 	"codexgateway.dev/test/chaos/watch"
 )
@@ -61,7 +62,7 @@ const insistTries = 20
 func insist(ctx context.Context, call func() error) error {
 	var err error
 	for range insistTries {
-		if err = call(); err == nil || watch.Final(err) || !pause(ctx, 250*time.Millisecond) {
+		if err = call(); err == nil || watch.Final(err) || !wait.For(ctx, 250*time.Millisecond) {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/test/chaos/internal/node"
 	"codexgateway.dev/test/chaos/internal/remote"
 	"codexgateway.dev/test/chaos/internal/schedule"
@@ -46,7 +47,7 @@ func (h *harmer) run(ctx context.Context, steps []schedule.Step) {
 	begun := time.Now()
 	var open sync.WaitGroup
 	for _, s := range steps {
-		if !pause(ctx, time.Until(begun.Add(s.At))) {
+		if !wait.For(ctx, time.Until(begun.Add(s.At))) {
 			break
 		}
 		open.Go(func() {
@@ -102,7 +103,7 @@ func (h *harmer) phase(ctx context.Context, s schedule.Step) bool {
 	f := h.faults()
 	h.mu.Unlock()
 	h.tell(ctx, f)
-	pause(ctx, s.For)
+	wait.For(ctx, s.For)
 	h.mu.Lock()
 	for i, a := range h.active {
 		if a == s.Action {
@@ -138,7 +139,7 @@ func (h *harmer) tell(ctx context.Context, f wire.Faults) {
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		err := h.host.SetFaults(call, f)
 		cancel()
-		if err == nil || !pause(ctx, 50*time.Millisecond) {
+		if err == nil || !wait.For(ctx, 50*time.Millisecond) {
 			return
 		}
 	}

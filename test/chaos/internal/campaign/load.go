@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/test/chaos/check"
 	"codexgateway.dev/test/chaos/watch"
 )
@@ -127,7 +128,7 @@ func (l *load) submit(ctx context.Context, p promptParams) string {
 			l.mu.Unlock()
 			if mathrand.IntN(10) == 0 { // one that did not hear the answer sends it again
 				l.aside.Go(func() {
-					pause(ctx, mathrand.N(2*time.Second))
+					wait.For(ctx, mathrand.N(2*time.Second))
 					_, _ = l.try(ctx, s, p)
 				})
 			}
@@ -136,7 +137,7 @@ func (l *load) submit(ctx context.Context, p promptParams) string {
 			l.refused("submit %s was refused: %v", p.IdempotencyKey, err)
 			return ""
 		}
-		pause(ctx, 20*time.Millisecond+mathrand.N(300*time.Millisecond))
+		wait.For(ctx, 20*time.Millisecond+mathrand.N(300*time.Millisecond))
 	}
 	return ""
 }
@@ -195,7 +196,7 @@ func (l *load) probe(ctx context.Context, id string, earlier []string) {
 				l.mu.Unlock()
 				break
 			}
-			if !pause(ctx, 20*time.Millisecond) {
+			if !wait.For(ctx, 20*time.Millisecond) {
 				return
 			}
 		}
@@ -204,11 +205,11 @@ func (l *load) probe(ctx context.Context, id string, earlier []string) {
 
 // cancel wants a job to stop, some time.
 func (l *load) cancel(ctx context.Context, id string) {
-	pause(ctx, mathrand.N(3*time.Second))
+	wait.For(ctx, mathrand.N(3*time.Second))
 	for range 20 {
 		var out struct{}
 		err := l.call(ctx, "job.cancel", jobRef{JobID: id}, &out)
-		if err == nil || watch.Final(err) || !pause(ctx, 100*time.Millisecond) {
+		if err == nil || watch.Final(err) || !wait.For(ctx, 100*time.Millisecond) {
 			return
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 // process is one node, over all its lives.
@@ -54,7 +56,7 @@ func (p *process) run(ctx context.Context) error {
 			continue
 		}
 		p.died(p.name, fmt.Sprintf("%v, %v", cmd.ProcessState, waited))
-		pause(ctx, respawn)
+		wait.For(ctx, respawn)
 	}
 	return nil
 }
@@ -112,7 +114,7 @@ func (p *process) freeze(ctx context.Context, d time.Duration) bool {
 	if cmd == nil || cmd.Process.Signal(syscall.SIGSTOP) != nil {
 		return false
 	}
-	pause(ctx, d)
+	wait.For(ctx, d)
 	err := cmd.Process.Signal(syscall.SIGCONT)
 	return err == nil || errors.Is(err, os.ErrProcessDone)
 }
@@ -125,16 +127,4 @@ func (p *process) pid() int {
 		return 0
 	}
 	return p.cmd.Process.Pid
-}
-
-// pause waits d or until ctx ends, and reports whether it waited.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -110,7 +110,7 @@ func (b *bench) startOnce(ctx context.Context, dir string) (health, ready time.D
 		return 0, 0, err
 	}
 	// The first answer is looked for beside the wait for the ready line.
-	asking, cancel := context.WithTimeout(ctx, sandboxedLimit)
+	asking, cancel := context.WithTimeout(ctx, readyLimit)
 	answered := make(chan time.Time, 1)
 	go func() { answered <- firstAnswer(asking, "http://"+addr+"/health") }()
 	g, err := b.up(ctx, dir, addr, nil, "--mock-model")

@@ -155,11 +155,21 @@ func (s *Store) frame(ctx context.Context, name string, from, to int64) ([]byte,
 	return raw, nil
 }
 
+// tombstone is what stays of a batch that fences a writer. It has no indexed
+// fields, so no reader finds it, and equals no batch.
+var tombstone = []byte("{}") //nolint:gochecknoglobals // a constant
+
 // Expire removes the documents of a closed log and the blobs they point to,
 // the oldest first: whoever reads meanwhile finds a gap at the start and turns
 // to the archive, never a log that looks shorter than it is.
+//
+// The fence stays: a batch that took the next key of an earlier writer becomes a
+// tombstone. A writer that lost its lease and wakes after the log has expired
+// would otherwise find its key free, and tell watchers of events that nobody
+// stored. A log with one claim leaves nothing.
 func (s *Store) Expire(ctx context.Context, job string) error {
-	for {
+	// The writer before the first page is not known: it counts as another one.
+	for earlier := ""; ; {
 		page, err := s.docs.Query(ctx, docstore.Query{
 			Collection: Collection, Index: indexByJob, Equal: []any{job}, Limit: docstore.MaxCommitWrites,
 		})
@@ -171,7 +181,17 @@ func (s *Store) Expire(ctx context.Context, job string) error {
 		}
 		writes := make([]docstore.Write, len(page.Docs))
 		for i := range page.Docs {
+			var b Batch
+			if err := json.Unmarshal(page.Docs[i].Data, &b); err != nil {
+				return fmt.Errorf("eventlog: decode %s: %w", page.Docs[i].Key.ID, err)
+			}
 			writes[i] = docstore.Write{Op: docstore.Delete, Key: page.Docs[i].Key, Version: page.Docs[i].Version}
+			// The first batch is the submit's, by the job's own name: it has no
+			// writer that could go on.
+			if b.FirstSeq > 1 && earlier != job && earlier != b.Writer {
+				writes[i].Op, writes[i].Data = docstore.Replace, tombstone
+			}
+			earlier = b.Writer
 		}
 		if _, err := s.docs.Commit(ctx, writes); err != nil {
 			return fmt.Errorf("eventlog: expire: %w", err)

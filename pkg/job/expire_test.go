@@ -2,11 +2,13 @@ package job_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
@@ -112,6 +114,51 @@ func TestAnExpiredLogReadsTheSame(t *testing.T) {
 			for o, err := blobs.Next(t.Context()); err == nil; o, err = blobs.Next(t.Context()) {
 				if strings.HasPrefix(o.Key, "log/") {
 					t.Errorf("blob %s is left", o.Key)
+				}
+			}
+		})
+	}
+}
+
+// A worker that lost its lease may sleep until the log of its job has expired.
+// The key it would write next must not have become free meanwhile.
+func TestAZombieIsFencedByAnExpiredLogToo(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(t *testing.T, e *jobtest.Env, jobID string){
+		"requeued and run by another": func(t *testing.T, e *jobtest.Env, jobID string) {
+			t.Helper()
+			e.Requeue(t, jobID)
+			finish(t, e.Claim(t, jobID, "w2"), job.Result{State: job.Completed})
+		},
+		"cancelled without it": func(t *testing.T, e *jobtest.Env, jobID string) {
+			t.Helper()
+			if _, err := e.Jobs.Cancel(t.Context(), jobtest.Tenant, jobID, ""); err != nil {
+				t.Fatal(err)
+			}
+			e.Requeue(t, jobID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := jobtest.New(t)
+			j := e.Submit(t, "p")
+			zombie := e.Claim(t, j.ID, "w1")
+			lose(t, e, j.ID)
+			before := read(t, e, j.ID, 0, 0)
+			expire(t, e, j)
+			told := len(e.Bus.Sent(events.TypeJobProgressedV1))
+			if err := zombie.Log.Append(t.Context(), eventlog.Entry{Type: eventlog.TypeCodex, Time: e.Clock.Now()}); err != nil {
+				t.Fatal(err)
+			}
+			if err := zombie.Log.Flush(t.Context()); !errors.Is(err, eventlog.ErrFenced) {
+				t.Fatalf("the zombie's append: %v", err)
+			}
+			if n := len(e.Bus.Sent(events.TypeJobProgressedV1)); n != told {
+				t.Error("the zombie told watchers of an event that is not in the log")
+			}
+			for after := range int64(len(before)) {
+				if got := read(t, e, j.ID, after, 0); !slices.Equal(got, before[after:]) {
+					t.Errorf("after %d: %q", after, got)
 				}
 			}
 		})

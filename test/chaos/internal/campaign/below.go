@@ -4,9 +4,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
+
+// servers are the Codex processes of jobs below a worker, warm or in use. The
+// short-lived ones that the worker asks for a version are not: a worker that
+// cannot tell the version of its Codex ends by itself, as it should.
+func servers(worker int) []int {
+	return slices.DeleteFunc(below(worker, "codex"), func(pid int) bool {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return err != nil || !strings.Contains(string(raw), "app-server")
+	})
+}
 
 // below are the processes of a program below another process, from /proc; none
 // where there is no /proc.

@@ -88,7 +88,7 @@ func (h *harmer) do(ctx context.Context, s schedule.Step) bool {
 
 // killCodex kills one of the Codex processes of a worker.
 func killCodex(worker int) bool {
-	all := below(worker, "codex")
+	all := servers(worker)
 	if worker == 0 || len(all) == 0 {
 		return false
 	}

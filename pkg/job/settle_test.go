@@ -81,6 +81,20 @@ func TestLostAnswersAreSettledByReading(t *testing.T) {
 	}
 }
 
+// settles are the ways in which a claim ends.
+func settles() map[string]func(*testing.T, *job.Held) error {
+	return map[string]func(*testing.T, *job.Held) error{
+		"finish": func(t *testing.T, h *job.Held) error {
+			t.Helper()
+			return h.Finish(t.Context(), job.Result{State: job.Completed})
+		},
+		"hand back": func(t *testing.T, h *job.Held) error {
+			t.Helper()
+			return h.HandBack(t.Context(), job.Usage{})
+		},
+	}
+}
+
 // The commit that ends a claim lands, its answer is lost and so is the look
 // whether it landed. The next try comes later, and must tell the watchers of the
 // very event that is stored: one with a later time would be another event.
@@ -90,13 +104,7 @@ func TestWhatIsToldAfterALostAnswerIsWhatIsStored(t *testing.T) {
 	for range 4 { // as often as a read is tried
 		lost = append(lost, jobtest.Rule{Collection: eventlog.Collection, Read: true, Err: docstore.ErrUnavailable})
 	}
-	for name, settle := range map[string]func(*testing.T, *job.Held) error{
-		"finish": func(t *testing.T, h *job.Held) error {
-			t.Helper()
-			return h.Finish(t.Context(), job.Result{State: job.Completed})
-		},
-		"hand back": func(t *testing.T, h *job.Held) error { t.Helper(); return h.HandBack(t.Context(), job.Usage{}) },
-	} {
+	for name, settle := range settles() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := jobtest.New(t)
@@ -138,13 +146,7 @@ func TestWhatIsToldAfterALostAnswerIsWhatIsStored(t *testing.T) {
 // after all: the worker still owns the job and must be able to end it.
 func TestAHeartbeatThatLandsLateCostsNoLease(t *testing.T) {
 	t.Parallel()
-	for name, settle := range map[string]func(*testing.T, *job.Held) error{
-		"finish": func(t *testing.T, h *job.Held) error {
-			t.Helper()
-			return h.Finish(t.Context(), job.Result{State: job.Completed})
-		},
-		"hand back": func(t *testing.T, h *job.Held) error { t.Helper(); return h.HandBack(t.Context(), job.Usage{}) },
-	} {
+	for name, settle := range settles() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := jobtest.New(t)

@@ -1,0 +1,76 @@
+package gcptest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+)
+
+// Local is the emulators of one test binary: those that the environment names,
+// or else started by the first test that asks, and stopped by Main. The zero
+// value is ready.
+//
+//	var cloud gcptest.Local
+//	func TestMain(m *testing.M) { os.Exit(cloud.Main(m)) }
+type Local struct {
+	pubsub, firestore lazy
+}
+
+type lazy struct {
+	once     sync.Once
+	addr     string
+	emulator *Emulator
+	err      error
+}
+
+// Main runs the tests and stops what they have started; it returns the exit
+// code. after are checks of what the tests left behind, such as goleak's.
+func (l *Local) Main(m *testing.M, after ...func() error) int {
+	code := m.Run()
+	problems := []error{l.pubsub.stop(), l.firestore.stop()}
+	if code == 0 {
+		for _, check := range after {
+			problems = append(problems, check())
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// PubSub is the address of the Pub/Sub emulator. A machine without it skips t.
+func (l *Local) PubSub(t testing.TB) string { return l.pubsub.get(t, PubSub) }
+
+// Firestore is the address of the Firestore emulator. A machine without it skips t.
+func (l *Local) Firestore(t testing.TB) string { return l.firestore.get(t, Firestore) }
+
+func (l *lazy) get(t testing.TB, kind Kind) string {
+	t.Helper()
+	l.once.Do(func() {
+		if l.addr = os.Getenv(kind.Env()); l.addr != "" {
+			return
+		}
+		if l.emulator, l.err = StartEmulator(context.Background(), kind, ""); l.err == nil {
+			l.addr = l.emulator.Addr
+		}
+	})
+	if errors.Is(l.err, ErrNoEmulators) {
+		t.Skipf("NOT RUN, needs the %s emulator: %v", kind, l.err)
+	}
+	if l.err != nil {
+		t.Fatal(l.err)
+	}
+	return l.addr
+}
+
+func (l *lazy) stop() error {
+	if l.emulator == nil {
+		return nil
+	}
+	return l.emulator.Stop()
+}

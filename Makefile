@@ -3,7 +3,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES  := events pkg services/edge services/worker services/reconciler services/standalone test
+MODULES  := events pkg services/edge services/worker services/reconciler services/notifier services/standalone test
+SERVICES := edge worker notifier reconciler
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 CODEX    := $(shell cat services/worker/codexversion/version)
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -29,8 +30,10 @@ $(CODEX_STAMP): services/worker/codexversion/version
 	@rm -f .codex-cli/.installed-*; touch $@
 
 .PHONY: build
-build: ## Build bin/codexgw
+build: ## Build bin/{edge,worker,notifier,reconciler,codexgw}
 	go build $(GOFLAGS_BUILD) -o bin/codexgw ./services/standalone/cmd/codexgw
+	@# Separate services are static programs: their images hold nothing else.
+	for s in $(SERVICES); do CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/$$s ./services/$$s/cmd/$$s; done
 
 .PHONY: demo
 demo: setup build ## One command from nothing to a finished job: gateway, Codex, streamed run, diff
@@ -41,18 +44,28 @@ up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set
 	@scripts/up
 
 .PHONY: test
-test: setup build modules ## Every test: unit, conformance, end to end with the real Codex CLI
+test: setup build modules ## Every test: unit, conformance and end to end on both platforms
 	@echo '== unit tests'
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
-	go test -race -shuffle=on -timeout 15m $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/embedded)')
+	go test -race -shuffle=on -timeout 15m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/(embedded|gcp))')
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'
 	go test -race -shuffle=on -v -timeout 15m ./pkg/embedded/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
-	@echo '== end to end with codex-cli $(CODEX)'
-	go test -race -shuffle=on -count=1 -v -timeout 15m ./test/e2e | grep -vE '^=== '
+	@echo '== end to end on the embedded platform with codex-cli $(CODEX)'
+	go test -race -shuffle=on -count=1 -v -timeout 15m -tags $(TAGS) ./test/e2e | grep -vE '^=== '
+	go run -tags $(TAGS) ./test/emulators $(MAKE) --no-print-directory test-gcp
+
+.PHONY: test-gcp
+test-gcp: # the part of make test that runs beside the emulators
+	@echo '== conformance suites on Google Cloud: documents, bus, blobs, secrets, platform'
+	go test -race -shuffle=on -v -timeout 15m -tags $(TAGS) ./pkg/gcp/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
+	@echo '== end to end on Google Cloud, services apart, with codex-cli $(CODEX)'
+	CODEXGW_TEST_PLATFORM=gcp go test -race -shuffle=on -count=1 -v -timeout 15m -tags $(TAGS) ./test/e2e | grep -vE '^=== '
+
+PLATFORM ?= embedded
 
 .PHONY: e2e
-e2e: setup build ## Only the end-to-end tests
-	go test -race -count=1 -v -timeout 15m ./test/e2e
+e2e: setup build ## Only the end-to-end tests, on PLATFORM=embedded or gcp
+	CODEXGW_TEST_PLATFORM=$(PLATFORM) go test -race -count=1 -v -timeout 15m -tags $(TAGS) ./test/e2e
 
 .PHONY: modules
 modules: ## Check that each module builds alone, is tidy, and builds for macOS
@@ -77,14 +90,22 @@ LENGTH ?= 5m
 CHAOS  ?=
 
 .PHONY: chaos
-chaos: ## Kill everything, lose nothing: SEED=1 LENGTH=5m CHAOS='more flags'
+chaos: ## Kill everything, lose nothing: SEED=1 LENGTH=5m PLATFORM=embedded CHAOS='more flags'
 	go build -tags $(TAGS) -o bin/chaos ./test/chaos
-	bin/chaos -seed $(SEED) -length $(LENGTH) $(CHAOS)
+	bin/chaos -platform $(PLATFORM) -seed $(SEED) -length $(LENGTH) $(CHAOS)
 
 .PHONY: chaos-proof
 chaos-proof: ## The campaign must notice a broken fence: it fails if nothing was found
 	go build -tags $(TAGS) -o bin/chaos ./test/chaos
 	bin/chaos -seed $(SEED) -length 45s -only freeze_worker -gap 1s -skew 0 -settle 15s -break-fence -must-fail
+
+.PHONY: compose-test
+compose-test: build ## Build the images, bring docker-compose.yml up, run a job, kill a worker, go down
+	@scripts/compose-test
+
+.PHONY: cost
+cost: ## What jobs and an idle month cost on Google Cloud besides compute, counted on the emulators
+	go run -tags $(TAGS) ./test/emulators go run -tags $(TAGS) ./test/cost
 
 .PHONY: model
 model: ## Check the Promela models of the job protocol (needs spin and gcc)

@@ -36,7 +36,7 @@ func main() {
 // standard is a campaign as make chaos runs it.
 func standard() campaign.Config {
 	return campaign.Config{
-		Seed: 1, Length: 5 * time.Minute, Gap: 1500 * time.Millisecond, Settle: 3 * time.Minute,
+		Platform: schedule.Embedded, Seed: 1, Length: 5 * time.Minute, Gap: 1500 * time.Millisecond, Settle: 3 * time.Minute,
 		Edges: 2, Workers: 3, Reconcilers: 2, Conversations: 5, Watchers: 20,
 		Lease: 2 * time.Second, ClaimDelay: time.Second, Skew: 30 * time.Second,
 		Faults: wire.Faults{
@@ -66,17 +66,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	real := flags.Bool("real", false, "the last worker has the real Codex CLI")
 	list := flags.Bool("list", false, "print the schedule and end")
 	verbose := flags.Bool("v", false, "tell every harm")
-	platform := flags.String("platform", "embedded", "the platform of the store")
+	flags.Func("platform", "what documents and messages are on: embedded (default) or gcp, the emulators of Google Cloud", func(v string) error {
+		cfg.Platform = schedule.Platform(v)
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	if *platform != "embedded" {
-		_, _ = fmt.Fprintln(stderr, "chaos: the only platform is embedded")
+	if cfg.Platform != schedule.Embedded && cfg.Platform != schedule.Cloud {
+		_, _ = fmt.Fprintf(stderr, "chaos: there is no platform %q\n", cfg.Platform)
+		return 2
+	}
+	if cfg.Platform == schedule.Cloud {
+		// An emulator that is paused for seconds must not cost every lease.
+		cfg.Lease, cfg.ClaimDelay = 6*time.Second, 2*time.Second
+	}
+	if cfg.Platform == schedule.Cloud && cfg.BreakFence {
+		_, _ = fmt.Fprintln(stderr, "chaos: only the embedded platform's store can be broken")
 		return 2
 	}
 	if *only != "" {
 		for a := range strings.SplitSeq(*only, ",") {
-			if !schedule.Action(a).Known() {
+			if !schedule.Action(a).Known(cfg.Platform) {
 				_, _ = fmt.Fprintf(stderr, "chaos: there is no harm %q\n", a)
 				return 2
 			}

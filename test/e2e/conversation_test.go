@@ -56,7 +56,7 @@ func threadOf(t *testing.T, o *outcome) string {
 func TestAConversationGoesOnAcrossJobsAndRestarts(t *testing.T) {
 	t.Parallel()
 	m := model(t, mockmodel.Options{Token: secret.NewValue(modelKey), Record: 100})
-	g := start(t, options{realModel: true, env: ownModel(m)})
+	g := start(t, options{wide: true, realModel: true, env: ownModel(m)})
 	const session = "talk"
 	var ids []string
 	for _, prompt := range []string{

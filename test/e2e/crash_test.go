@@ -36,7 +36,7 @@ func count(events []apiv1.Event, eventType string) int {
 
 func TestAKilledGatewayGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
-	g := start(t, options{env: map[string]string{"CODEXGW_LEASE": lease.String()}})
+	g := start(t, options{wide: true, env: map[string]string{"CODEXGW_LEASE": lease.String()}})
 	before := g.run(t, changes)
 	jobID, wait := midway(t, g)
 	g.kill(t)
@@ -64,7 +64,7 @@ func TestAKilledGatewayGoesOnWhereItWas(t *testing.T) {
 
 func TestAGatewayThatIsStoppedHandsItsJobsBack(t *testing.T) {
 	t.Parallel()
-	g := start(t, options{})
+	g := start(t, options{wide: true})
 	jobID, wait := midway(t, g)
 	g.terminate(t)
 	g.up(t)

@@ -122,7 +122,7 @@ func TestAJobLeavesNoZombieInAContainer(t *testing.T) {
 		o.wantStatus(t, apiv1.StatusCompleted, "")
 	}
 	eventually(t, 10*time.Second, "the job's processes are collected", func() bool {
-		for _, p := range descendants(g.pid()) {
+		for _, p := range g.below() {
 			if p.state == "Z" {
 				return false
 			}

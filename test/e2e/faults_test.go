@@ -103,7 +103,7 @@ func TestACommandThatPrintsFiftyMegabytes(t *testing.T) {
 		}
 	}
 	const most = 400 << 10 // kB
-	if kb := peak(t, g.pid()); kb > most {
+	if kb := g.peak(t); kb > most {
 		t.Errorf("the gateway took %d kB at its peak, want at most %d", kb, most)
 	}
 }

@@ -1,24 +1,20 @@
 package e2e_test
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/client"
 	"codexgateway.dev/pkg/secret"
 )
@@ -33,7 +29,7 @@ const (
 
 // options say how a gateway is started.
 type options struct {
-	// realModel leaves --mock-model out.
+	// realModel leaves the mock model out.
 	realModel bool
 	// codex is the Codex to use; empty: the real one.
 	codex string
@@ -42,46 +38,31 @@ type options struct {
 	// first makes the gateway the first process of a PID namespace, as it is in a
 	// container without an init.
 	first bool
+	// wide is, where services are separate processes, 2 edges, 3 workers and 2
+	// reconcilers; else there is one of each.
+	wide bool
 	// mayFail allows errors in the log: what is done to the gateway is its fault.
 	mayFail bool
 	// env are variables on top of the small environment all gateways get.
 	env map[string]string
 }
 
-// gateway is a running codexgw up, and a client of it.
+// gateway is a running gateway, and a client of it: one process on the embedded
+// platform, many on Google Cloud.
 type gateway struct {
-	opt  options
-	addr string
+	opt   options
+	addr  string
+	nodes []*node
 
 	dir string
-	url string
-	key secret.Value
+	// url is that of the first edge, urls are those of all.
+	url  string
+	urls []string
+	key  secret.Value
 	*client.Client
 
-	stdout, stderr *capture
-	cmd            *exec.Cmd
-	// done is closed when the process has ended with the state in cmd.
-	done chan struct{}
 	// left are processes that a kill has left and the next start must end.
 	left []procInfo
-}
-
-// capture keeps what a process prints, over all its restarts.
-type capture struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (c *capture) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.buf.Write(p)
-}
-
-func (c *capture) String() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.buf.String()
 }
 
 // start starts a gateway that ends with the test.
@@ -105,16 +86,16 @@ func start(t *testing.T, opt options) *gateway {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("log of the gateway:\n%s", tail(g.stderr.String(), 12_000))
+			for _, n := range g.nodes {
+				t.Logf("log of %s:\n%s", n.name, tail(n.stderr.String(), 12_000/len(g.nodes)))
+			}
 		}
 	})
 	g.up(t)
 	return g
 }
 
-func newGateway(opt options) *gateway {
-	return &gateway{opt: opt, dir: opt.data, stdout: &capture{}, stderr: &capture{}}
-}
+func newGateway(opt options) *gateway { return &gateway{opt: opt, dir: opt.data} }
 
 // dataDir is an empty directory where a gateway may keep its data.
 func dataDir(t *testing.T) string {
@@ -131,8 +112,8 @@ func dataDir(t *testing.T) string {
 	return dir
 }
 
-// up starts the process and waits until it serves. Started anew it has the same
-// address, so that watchers find it again.
+// up starts the processes and waits until they serve. Started anew they have
+// the same addresses, so that watchers find them again.
 func (g *gateway) up(t *testing.T) {
 	t.Helper()
 	if err := g.launch(); err != nil {
@@ -144,73 +125,45 @@ func (g *gateway) up(t *testing.T) {
 }
 
 func (g *gateway) launch() error {
-	if g.addr == "" {
-		g.addr = freeAddr()
-	}
-	out, err := g.spawn()
-	if err != nil {
-		return err
-	}
-	ready := make(chan string, 1)
-	go func() { // ends with the process's standard output
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			_, _ = io.WriteString(g.stdout, lines.Text()+"\n")
-			if line, ok := strings.CutPrefix(lines.Text(), "ready "); ok {
-				ready <- line
-			}
+	if g.nodes == nil {
+		plan := g.planEmbedded
+		if onCloud() {
+			plan = g.planCloud
 		}
-	}()
-	limit := time.NewTimer(startLimit)
-	defer limit.Stop()
-	select {
-	case line := <-ready:
-		return g.greeted(line)
-	case <-g.done:
-		return fmt.Errorf("the gateway ended at its start: %v\n%s", g.cmd.ProcessState, tail(g.stderr.String(), 4000))
-	case <-limit.C:
-		return errors.Join(fmt.Errorf("the gateway was not ready in %v\n%s", startLimit, tail(g.stderr.String(), 4000)), g.stop())
+		if err := plan(); err != nil {
+			return err
+		}
 	}
+	if onCloud() {
+		return g.launchCloud()
+	}
+	return g.launchEmbedded()
 }
 
-// spawn starts the process.
-func (g *gateway) spawn() (stdout io.Reader, err error) {
-	args := []string{"up", "--addr", g.addr, "--data", g.dir}
-	if g.opt.codex == "" {
-		args = append(args, "--codex", tests.codex.Dir)
-	} else {
-		args = append(args, "--codex", g.opt.codex)
+// connect makes the client of a gateway that serves.
+func (g *gateway) connect(key secret.Value, urls ...string) (err error) {
+	if g.Client != nil { // a restart; others may be using the client
+		if urls[0] != g.url || !key.Equal(g.key) {
+			return fmt.Errorf("the restarted gateway has another address or key: %s", urls[0])
+		}
+		return nil
 	}
-	if !g.opt.realModel {
-		args = append(args, "--mock-model")
-	}
-	r, w, err := os.Pipe()
+	g.url, g.urls, g.key = urls[0], urls, key
+	g.Client, err = client.New(client.Options{URL: g.url, Key: g.key, Timeout: 60 * time.Second})
+	return err
+}
+
+// anyURL is the address of one of the edges: whoever watches a job need not be
+// where it was submitted.
+func (g *gateway) anyURL() string { return g.urls[rand.IntN(len(g.urls))] }
+
+// Watch follows a job at any of the edges.
+func (g *gateway) Watch(ctx context.Context, jobID string, after int64, on func(apiv1.Event) error) (int64, error) {
+	c, err := client.New(client.Options{URL: g.anyURL(), Key: g.key, Timeout: 60 * time.Second})
 	if err != nil {
-		return nil, err
+		return after, err
 	}
-	program := tests.gateway
-	if g.opt.first {
-		program, args = "unshare", append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", tests.gateway}, args...)
-	}
-	g.cmd = exec.Command(program, args...)
-	g.cmd.Stdout, g.cmd.Stderr = w, g.stderr
-	g.cmd.Dir = "/"
-	g.cmd.WaitDelay = 5 * time.Second
-	g.cmd.Env = environment(g.opt.env)
-	err = g.cmd.Start()
-	_ = w.Close()
-	if err != nil {
-		_ = r.Close()
-		return nil, err
-	}
-	g.done = make(chan struct{})
-	cmd, done := g.cmd, g.done
-	go func() { // ends with the process
-		defer close(done)
-		_ = cmd.Wait() // how it ended is in ProcessState
-		_ = r.Close()
-	}()
-	return r, nil
+	return c.Watch(ctx, jobID, after, on)
 }
 
 // environment is that of a process under test: nothing of the developer's own
@@ -228,34 +181,6 @@ func environment(extra map[string]string) []string {
 	return out
 }
 
-// greeted connects to the gateway that printed the ready line.
-func (g *gateway) greeted(line string) error {
-	var r struct {
-		URL     string `json:"url"`
-		KeyFile string `json:"key_file"`
-	}
-	if err := json.Unmarshal([]byte(line), &r); err != nil {
-		return fmt.Errorf("ready line %q: %w", line, err)
-	}
-	if want := filepath.Join(g.dir, "admin.key"); r.KeyFile != want {
-		return fmt.Errorf("key_file = %q, want %q", r.KeyFile, want)
-	}
-	raw, err := os.ReadFile(r.KeyFile)
-	if err != nil {
-		return err
-	}
-	key := secret.NewValue(strings.TrimSpace(string(raw)))
-	if g.Client != nil { // a restart; others may be using the client
-		if r.URL != g.url || !key.Equal(g.key) {
-			return fmt.Errorf("the restarted gateway has another address or key: %s", r.URL)
-		}
-		return nil
-	}
-	g.url, g.key = r.URL, key
-	g.Client, err = client.New(client.Options{URL: g.url, Key: g.key, Timeout: 60 * time.Second})
-	return err
-}
-
 // freeAddr is an address to listen on. The port is below those that the kernel
 // gives to connections: a gateway that is down for a moment must not lose its
 // port to somebody's outgoing call.
@@ -269,31 +194,33 @@ func freeAddr() string {
 	}
 }
 
-// wait waits for the end of the process and returns its exit code, -1 after a
-// signal.
-func (g *gateway) wait(t *testing.T) int {
-	t.Helper()
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	select {
-	case <-g.done:
-		return g.cmd.ProcessState.ExitCode()
-	case <-limit.C:
-		t.Fatalf("the gateway did not end in %v", stopLimit)
-		return -1
+// log is what all processes printed on standard error.
+func (g *gateway) log() string {
+	var all strings.Builder
+	for _, n := range g.nodes {
+		all.WriteString(n.stderr.String())
 	}
+	return all.String()
 }
 
-// pid is the process of the gateway itself.
-func (g *gateway) pid() int {
-	if g.opt.first {
-		for _, p := range processes() {
-			if p.parent == g.cmd.Process.Pid {
-				return p.pid
-			}
+// printed is what all processes printed on standard output.
+func (g *gateway) printed() string {
+	var all strings.Builder
+	for _, n := range g.nodes {
+		all.WriteString(n.stdout.String())
+	}
+	return all.String()
+}
+
+// below is every process that the gateway's own have started.
+func (g *gateway) below() []procInfo {
+	var all []procInfo
+	for _, n := range g.nodes {
+		if n.runs() {
+			all = append(all, descendants(n.pid())...)
 		}
 	}
-	return g.cmd.Process.Pid
+	return all
 }
 
 // terminate asks the gateway to end, as an orchestrator does, and checks that
@@ -305,48 +232,29 @@ func (g *gateway) terminate(t *testing.T) {
 	}
 }
 
-// kill ends the gateway without a warning.
+// kill ends all of the gateway without a warning.
 func (g *gateway) kill(t *testing.T) {
 	t.Helper()
-	below := descendants(g.pid())
-	if err := syscall.Kill(g.pid(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	below := g.below()
+	for _, n := range g.nodes {
+		n.kill(t)
 	}
-	g.wait(t)
+	for _, n := range g.nodes {
+		n.wait(t)
+	}
 	eventually(t, 10*time.Second, "the processes of a killed gateway end", func() bool { return len(running(alive(below))) == 0 })
 	g.left = append(g.left, alive(below)...)
 }
 
 // stop is terminate without a test; a gateway that does not run is fine.
 func (g *gateway) stop() error {
-	if g.cmd == nil || g.cmd.Process == nil {
-		return nil
+	problems := make([]error, len(g.nodes))
+	var all sync.WaitGroup
+	for i, n := range g.nodes {
+		all.Go(func() { problems[i] = n.stop() })
 	}
-	select {
-	case <-g.done:
-		return nil
-	default:
-	}
-	below := descendants(g.pid())
-	if err := syscall.Kill(g.pid(), syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return err
-	}
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	select {
-	case <-g.done:
-	case <-limit.C:
-		_ = g.cmd.Process.Kill()
-		<-g.done
-		return fmt.Errorf("the gateway did not end %v after SIGTERM\n%s", stopLimit, tail(g.stderr.String(), 8000))
-	}
-	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("the gateway ended with %d after SIGTERM\n%s", code, tail(g.stderr.String(), 4000))
-	}
-	if left := alive(below); len(left) > 0 {
-		return fmt.Errorf("processes outlive the gateway: %v", left)
-	}
-	return nil
+	all.Wait()
+	return errors.Join(problems...)
 }
 
 // healthy checks the log for what must never be in it: the gateway's own
@@ -356,7 +264,7 @@ func (g *gateway) healthy() error {
 	if !g.opt.mayFail {
 		words = append(words, `"severity":"ERROR"`, `"severity":"CRITICAL"`)
 	}
-	for line := range strings.Lines(g.stderr.String()) {
+	for line := range strings.Lines(g.log()) {
 		for _, word := range words {
 			if strings.Contains(line, word) {
 				return fmt.Errorf("in the gateway's log: %s", line)

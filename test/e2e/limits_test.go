@@ -28,7 +28,7 @@ func span(t *testing.T, events []apiv1.Event) (from, to time.Time) {
 func TestATenantRunsAsManyJobsAsItMay(t *testing.T) {
 	t.Parallel()
 	const limit, jobs = 2, 7
-	g := start(t, options{env: map[string]string{"CODEXGW_TENANT_RUNNING": "2", "CODEXGW_WORKER_CONCURRENCY": "4"}})
+	g := start(t, options{wide: true, env: map[string]string{"CODEXGW_TENANT_RUNNING": "2", "CODEXGW_WORKER_CONCURRENCY": "4"}})
 	ids := make([]string, jobs)
 	for i := range ids {
 		ids[i] = g.submit(t, apiv1.PromptParams{Prompt: "mock: deltas 60 10"})
@@ -60,7 +60,7 @@ func TestAnOldLogReadsTheSame(t *testing.T) {
 	g := start(t, options{env: map[string]string{"CODEXGW_LOG_RETENTION": "2s"}})
 	o := g.run(t, "mock: deltas 300 1\n"+changes)
 	eventually(t, 60*time.Second, "the log's documents expire", func() bool {
-		for line := range strings.Lines(g.stderr.String()) {
+		for line := range strings.Lines(g.log()) {
 			if strings.Contains(line, o.JobID) && strings.Contains(line, `"due_for":"expire"`) {
 				return true
 			}

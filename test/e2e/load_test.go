@@ -12,8 +12,11 @@ import (
 
 func TestManyJobsEndOnceEach(t *testing.T) {
 	t.Parallel()
-	const jobs = 40
-	g := start(t, options{env: map[string]string{"CODEXGW_WORKER_CONCURRENCY": "4"}})
+	jobs := 40
+	if onCloud() {
+		jobs = 200
+	}
+	g := start(t, options{wide: true, env: map[string]string{"CODEXGW_WORKER_CONCURRENCY": "4"}})
 	ids := make([]string, jobs)
 	for i := range ids {
 		ids[i] = g.submit(t, apiv1.PromptParams{Prompt: fmt.Sprintf("mock: say answer %d", i)})

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -10,13 +11,22 @@ import (
 	"testing"
 	"time"
 
+	"codexgateway.dev/pkg/gcp/gcptest"
+	"codexgateway.dev/pkg/mockmodel"
 	"codexgateway.dev/services/worker/codexversion"
+	"codexgateway.dev/test/localcloud"
 )
 
 // world is what all tests have in common, made once by TestMain.
 type world struct {
 	// gateway and fakeCodex are the programs built of this tree.
 	gateway, fakeCodex string
+	// services is the directory of the services' own programs, cloud what they
+	// run on; both only for the tests on Google Cloud.
+	services string
+	cloud    *localcloud.Cloud
+	// model is the mock model of all gateways that have no process for it.
+	model *mockmodel.Running
 	// codex is the real Codex CLI.
 	codex codexversion.Package
 	// base is a directory below the user's cache directory for data directories.
@@ -38,7 +48,7 @@ var tests world
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
-func run(m *testing.M) int {
+func run(m *testing.M) (code int) {
 	flag.Parse()
 	// What bounds the load is maxGateways and maxSharing. The tests must not wait
 	// for each other in another way too: one that has a gateway and waits for its
@@ -51,7 +61,22 @@ func run(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	code := m.Run()
+	if onCloud() {
+		stop, err := startCloud(context.Background())
+		if errors.Is(err, gcptest.ErrNoEmulators) {
+			fmt.Fprintln(os.Stderr, "NOT RUN on Google Cloud:", err)
+			return 0
+		}
+		if err != nil {
+			return complain(err)
+		}
+		defer func() {
+			if err := stop(); err != nil {
+				code = complain(err)
+			}
+		}()
+	}
+	code = m.Run()
 	if err := stopShared(); err != nil {
 		return complain(err)
 	}
@@ -101,6 +126,12 @@ func prepare() (clean func(), err error) {
 	if built := os.Getenv("CODEXGW_TEST_BINARY"); built != "" { // such as one built with -race
 		delete(programs, tests.gateway)
 		tests.gateway = built
+	}
+	if onCloud() {
+		tests.services = bin
+		for _, name := range []string{"edge", "worker", "reconciler", "notifier"} {
+			programs[filepath.Join(bin, name)] = "codexgateway.dev/services/" + name + "/cmd/" + name
+		}
 	}
 	for out, pkg := range programs {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)

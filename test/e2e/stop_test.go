@@ -98,7 +98,7 @@ func TestAJobIsStoppedInTimeWhereverItIs(t *testing.T) {
 			g := stoppable(t, codex)
 			each(t, phases, func(t *testing.T, p phase) { t.Helper(); stopTwice(t, g, p) })
 			eventually(t, 10*time.Second, "every job's directory is removed", func() bool { return len(g.slots(t)) == 0 })
-			if below := alive(descendants(g.pid())); len(below) > 0 {
+			if below := alive(g.below()); len(below) > 0 {
 				t.Errorf("processes are left: %v", below)
 			}
 		})
@@ -169,5 +169,6 @@ func TestAJobIsStoppedWhileItIsCollected(t *testing.T) {
 // A gateway whose sandbox does not work must not say that it is ready.
 func TestAGatewayWithoutASandboxIsNeverReady(t *testing.T) {
 	t.Parallel()
+	embeddedOnly(t, "codexgw up ends there")
 	refused(t, options{data: dataDir(t), codex: fakeWith(t, "no-sandbox")}, "", "sandbox")
 }

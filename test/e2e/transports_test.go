@@ -39,7 +39,7 @@ var transports = map[string]transport{
 
 // openEvents asks for a job's events in one form.
 func openEvents(ctx context.Context, g *gateway, jobID, query string, header map[string]string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url+"/v1/jobs/"+jobID+"/events"+query, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.anyURL()+"/v1/jobs/"+jobID+"/events"+query, http.NoBody)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 func (c *Config) Schedule() []schedule.Step {
 	return schedule.Make(&schedule.Plan{
 		Seed: c.Seed, Length: c.Length, Gap: c.Gap, Edges: c.Edges, Workers: c.Workers, Reconcilers: c.Reconcilers,
-		Lease: c.Lease, Only: c.Only,
+		Lease: c.Lease, Only: c.Only, Platform: c.Platform,
 	})
 }
 
@@ -31,7 +31,14 @@ func Run(ctx context.Context, cfg *Config) (*Result, error) {
 		return nil, fmt.Errorf("campaign: %w", err)
 	}
 	defer func() { _ = model.Stop(context.WithoutCancel(ctx)) }()
-	f, err := newFleet(cfg, model.BaseURL())
+	var on *cloud
+	if cfg.Platform == schedule.Cloud {
+		if on, err = startCloud(ctx, cfg.Logger); err != nil {
+			return nil, err
+		}
+		defer func() { _ = on.Stop() }()
+	}
+	f, err := newFleet(cfg, model.BaseURL(), on)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +46,7 @@ func Run(ctx context.Context, cfg *Config) (*Result, error) {
 	if err := f.start(ctx); err != nil {
 		return nil, err
 	}
-	res := &Result{Seed: cfg.Seed, Length: cfg.Length.String(), BreakFence: cfg.BreakFence}
+	res := &Result{Platform: string(cfg.Platform), Seed: cfg.Seed, Length: cfg.Length.String(), BreakFence: cfg.BreakFence}
 	var refusals sync.Mutex
 	l := newLoad(cfg, f.urls, func(format string, args ...any) {
 		refusals.Lock()

@@ -13,6 +13,8 @@ import (
 type Config struct {
 	Seed   uint64
 	Length time.Duration
+	// Platform is what the documents and the messages are on.
+	Platform schedule.Platform
 	// Gap is the mean time between two harms.
 	Gap time.Duration
 	// Settle is how long accepted jobs may take to end once nothing is harmed
@@ -47,6 +49,7 @@ type Config struct {
 
 // Result is what a campaign gave.
 type Result struct {
+	Platform   string `json:"platform"`
 	Seed       uint64 `json:"seed"`
 	Length     string `json:"length"`
 	Took       string `json:"took"`

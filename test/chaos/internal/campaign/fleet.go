@@ -31,7 +31,10 @@ type fleet struct {
 	// model is the base URL of the mock model.
 	model string
 
+	// host is the store host of the embedded platform, cloud the other platform:
+	// one of them is there.
 	host                        *process
+	cloud                       *cloud
 	edges, workers, reconcilers []*process
 
 	mu     sync.Mutex
@@ -41,8 +44,8 @@ type fleet struct {
 	stop []func() // in the order to stop in
 }
 
-func newFleet(cfg *Config, model string) (*fleet, error) {
-	f := &fleet{cfg: cfg, model: model, faults: cfg.Faults}
+func newFleet(cfg *Config, model string, on *cloud) (*fleet, error) {
+	f := &fleet{cfg: cfg, model: model, faults: cfg.Faults, cloud: on}
 	for _, dir := range []string{"blobs", "logs", "fake/bin"} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o755); err != nil { //nolint:gosec // G301: a jail's user passes through
 			return nil, fmt.Errorf("campaign: %w", err)
@@ -60,7 +63,9 @@ func newFleet(cfg *Config, model string) (*fleet, error) {
 		}
 		return time.Duration(rng.Int64N(2*int64(cfg.Skew)) - int64(cfg.Skew)).Round(time.Millisecond)
 	}
-	f.host = f.process("host", node.Options{Role: node.RoleHost}, nil)
+	if on == nil {
+		f.host = f.process("host", node.Options{Role: node.RoleHost}, nil)
+	}
 	for i := range cfg.Edges {
 		addr := freeAddr()
 		f.urls = append(f.urls, "http://"+addr)
@@ -94,12 +99,16 @@ func (f *fleet) fake() string { return filepath.Join(f.cfg.Dir, "fake", "bin", "
 // process is a node that is not started yet.
 func (f *fleet) process(name string, o node.Options, env map[string]string) *process {
 	o.Dir, o.ClaimDelay, o.BreakFence = f.cfg.Dir, f.cfg.ClaimDelay, f.cfg.BreakFence
+	o.Cloud = f.cloud != nil
 	all := map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": f.cfg.Dir, "LANG": "C.UTF-8", "CODEXGW_LOG_FORMAT": "json",
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
 		// Fewer than the conversations that run, so that jobs wait for slots; and
 		// logs expire while they are watched.
 		"CODEXGW_TENANT_RUNNING": "3", "CODEXGW_LOG_RETENTION": "5s",
+	}
+	if f.cloud != nil {
+		maps.Copy(all, f.cloud.project.Env())
 	}
 	maps.Copy(all, env)
 	vars := make([]string, 0, len(all))
@@ -137,7 +146,11 @@ func (f *fleet) note(format string, args ...any) {
 // groups are the processes in the order they are stopped in: what others need
 // comes last.
 func (f *fleet) groups() [][]*process {
-	return [][]*process{f.edges, f.workers, f.reconcilers, {f.host}}
+	all := [][]*process{f.edges, f.workers, f.reconcilers}
+	if f.host != nil {
+		all = append(all, []*process{f.host})
+	}
+	return all
 }
 
 // start starts everything and waits until each edge is ready.

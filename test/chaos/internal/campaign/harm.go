@@ -81,6 +81,12 @@ func (h *harmer) do(ctx context.Context, s schedule.Step) bool {
 		return f.workers[s.Target].freeze(ctx, s.For)
 	case schedule.KillCodex:
 		return killCodex(f.workers[s.Target].pid())
+	case schedule.PausePubSub:
+		return f.cloud.pause(ctx, f.cloud.PubSub, s.For)
+	case schedule.PauseFirestore:
+		return f.cloud.pause(ctx, f.cloud.Firestore, s.For)
+	case schedule.RestartPubSub:
+		return f.cloud.restart(ctx)
 	default:
 		return h.phase(ctx, s)
 	}
@@ -135,6 +141,9 @@ func (h *harmer) tell(ctx context.Context, f wire.Faults) {
 	h.fleet.mu.Lock()
 	h.fleet.faults = f
 	h.fleet.mu.Unlock()
+	if h.fleet.host == nil {
+		return
+	}
 	for range 100 { // a host that is down learns it at its start; this is for one that starts right now
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		err := h.host.SetFaults(call, f)
@@ -150,9 +159,9 @@ func (h *harmer) count(a schedule.Action) {
 	defer h.mu.Unlock()
 	h.done[a]++
 	switch a {
-	case schedule.KillEdge, schedule.KillWorker, schedule.KillReconciler, schedule.KillHost, schedule.KillCodex:
+	case schedule.KillEdge, schedule.KillWorker, schedule.KillReconciler, schedule.KillHost, schedule.KillCodex, schedule.RestartPubSub:
 		h.kills++
 	case schedule.FreezeWorker, schedule.TermWorker, schedule.TermEdge, schedule.SlowStore, schedule.LossyBus,
-		schedule.RefuseCommits, schedule.LoseAnswers, schedule.FullDisk:
+		schedule.RefuseCommits, schedule.LoseAnswers, schedule.FullDisk, schedule.PausePubSub, schedule.PauseFirestore:
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/embedded/envsecret"
+	"codexgateway.dev/pkg/gcp"
+	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/platform"
 	"codexgateway.dev/pkg/schema"
@@ -47,6 +49,9 @@ type Options struct {
 	Skew time.Duration
 	// ClaimDelay is how long a queued job waits before it is announced again.
 	ClaimDelay time.Duration
+	// Cloud means that the platform is Google Cloud, as the environment says,
+	// and not the campaign's host.
+	Cloud bool
 	// Seed, Faults and BreakFence are for the host.
 	Seed       uint64
 	Faults     wire.Faults
@@ -73,7 +78,7 @@ func (o *Options) Args() ([]string, error) {
 	}
 	return []string{
 		o.Role, "-dir", o.Dir, "-skew", o.Skew.String(), "-claim-delay", o.ClaimDelay.String(),
-		"-seed", strconv.FormatUint(o.Seed, 10), "-faults", string(faults), fmt.Sprintf("-break-fence=%t", o.BreakFence),
+		"-seed", strconv.FormatUint(o.Seed, 10), "-faults", string(faults), fmt.Sprintf("-break-fence=%t", o.BreakFence), fmt.Sprintf("-cloud=%t", o.Cloud),
 	}, nil
 }
 
@@ -93,6 +98,7 @@ func Run(ctx context.Context, args []string, stderr io.Writer) int {
 	flags.Uint64Var(&o.Seed, "seed", 1, "the seed of the host's dice")
 	flags.StringVar(&faults, "faults", "{}", "what the host does wrong, as JSON")
 	flags.BoolVar(&o.BreakFence, "break-fence", false, "let the event log be overwritten")
+	flags.BoolVar(&o.Cloud, "cloud", false, "the platform is Google Cloud")
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
 	}
@@ -127,8 +133,15 @@ type parts struct {
 	group *chassis.Group
 }
 
-// open connects to the host.
-func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error) {
+// platform connects to the host, or to the cloud.
+func (o *Options) platform(ctx context.Context, rt *chassis.Runtime) (*platform.Platform, error) {
+	if o.Cloud {
+		cfg, err := chassis.Load[gcp.Config](ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		return gcp.Open(ctx, cfg, gcp.Deps{Schema: schema.All(), Instance: id.New(id.Worker), Logger: rt.Log, Now: o.now, LookupEnv: os.LookupEnv})
+	}
 	at := remote.At(Socket(o.Dir))
 	docs, err := docstore.New(at.Docs(), schema.All(), docstore.Options{Logger: rt.Log})
 	if err != nil {
@@ -138,10 +151,18 @@ func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error)
 	if err != nil {
 		return nil, fmt.Errorf("node: blobs: %w", err)
 	}
-	pf := &platform.Platform{
+	return &platform.Platform{
 		Bus: bus.New(at.Bus(), bus.Options{Logger: rt.Log, Now: o.now}), Docs: docs, Blobs: bucket,
 		Secrets: secret.New(envsecret.New(envsecret.Options{LookupEnv: os.LookupEnv, Logger: rt.Log}), secret.Options{Logger: rt.Log}),
 		Release: func() error { at.Close(); return nil },
+	}, nil
+}
+
+// open makes what every service is built on.
+func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error) {
+	pf, err := o.platform(ctx, rt)
+	if err != nil {
+		return nil, err
 	}
 	cfg, err := chassis.Load[job.Config](ctx, nil)
 	if err != nil {
@@ -152,7 +173,7 @@ func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error)
 		return nil, errors.Join(err, pf.Close())
 	}
 	jobs, err := job.NewStore(job.Deps{
-		Docs: docs, Blobs: bucket, Bus: pf.Bus, Source: "/codexgw/" + o.Role, Now: o.now, Logger: rt.Log, ClaimDelay: o.ClaimDelay,
+		Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + o.Role, Now: o.now, Logger: rt.Log, ClaimDelay: o.ClaimDelay,
 		Limit: limits, LogRetention: cfg.LogRetention,
 		PutBlob: func(ctx context.Context, name string, data []byte) error { return pf.WriteBlob(ctx, name, data, "") },
 	})
@@ -192,7 +213,7 @@ func (o *Options) reconciler(ctx context.Context, rt *chassis.Runtime, cfg recon
 	if err != nil {
 		return nil, err
 	}
-	cfg.AnnounceAtStart = true // this bus forgets, as that of codexgw up does
+	cfg.AnnounceAtStart = !o.Cloud // the host's bus forgets, as that of codexgw up does
 	svc, err := reconciler.New(cfg, reconciler.Deps{Jobs: p.jobs, Docs: p.Docs, Logger: rt.Log, Now: o.now})
 	return p.with(RoleReconciler, svc, err)
 }

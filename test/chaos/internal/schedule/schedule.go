@@ -9,6 +9,15 @@ import (
 // Action is one kind of harm.
 type Action string
 
+// Platform is what the documents and the messages are on: each has harms of its own.
+type Platform string
+
+// The platforms.
+const (
+	Embedded Platform = "embedded"
+	Cloud    Platform = "gcp"
+)
+
 // The actions. Kill is SIGKILL and Term SIGTERM, after both of which the process
 // is started again at once; Freeze is SIGSTOP until the step's time is over.
 const (
@@ -27,9 +36,18 @@ const (
 	FullDisk       Action = "full_disk"
 )
 
-// Known reports whether there is such an action.
-func (a Action) Known() bool {
-	for _, w := range weights {
+// The actions that only the emulators of the cloud know. Pause is SIGSTOP until
+// the step's time is over; a restart of Pub/Sub loses every topic, subscription
+// and message, and whoever runs the platform makes the topics again.
+const (
+	PausePubSub    Action = "pause_pubsub"
+	PauseFirestore Action = "pause_firestore"
+	RestartPubSub  Action = "restart_pubsub"
+)
+
+// Known reports whether there is such an action on a platform.
+func (a Action) Known(on Platform) bool {
+	for _, w := range weights(on) {
 		if w.action == a {
 			return true
 		}
@@ -62,29 +80,50 @@ type Plan struct {
 	Edges, Workers, Reconcilers int
 	// Lease is the workers': a freeze must outlast it.
 	Lease time.Duration
-	// Only are the actions to choose from; nil: all of them.
+	// Only are the actions to choose from; nil: all of the platform.
 	Only []Action
+	// Platform; empty: Embedded.
+	Platform Platform
+}
+
+// weighted is an action and how often it is chosen.
+type weighted struct {
+	action Action
+	weight int
 }
 
 // weights say how often each action is chosen. They are in a fixed order: a map
 // would make the schedule another one each time.
-var weights = []struct {
-	action Action
-	weight int
-}{
-	{KillWorker, 16},
-	{KillEdge, 12},
-	{KillHost, 9},
-	{KillReconciler, 8},
-	{KillCodex, 10},
-	{FreezeWorker, 14},
-	{TermWorker, 8},
-	{TermEdge, 6},
-	{SlowStore, 4},
-	{LossyBus, 5},
-	{RefuseCommits, 3},
-	{LoseAnswers, 3},
-	{FullDisk, 2},
+func weights(on Platform) []weighted {
+	if on == Cloud {
+		return []weighted{
+			{KillWorker, 16},
+			{KillEdge, 12},
+			{KillReconciler, 8},
+			{KillCodex, 10},
+			{FreezeWorker, 14},
+			{TermWorker, 8},
+			{TermEdge, 6},
+			{PausePubSub, 8},
+			{PauseFirestore, 8},
+			{RestartPubSub, 5},
+		}
+	}
+	return []weighted{
+		{KillWorker, 16},
+		{KillEdge, 12},
+		{KillHost, 9},
+		{KillReconciler, 8},
+		{KillCodex, 10},
+		{FreezeWorker, 14},
+		{TermWorker, 8},
+		{TermEdge, 6},
+		{SlowStore, 4},
+		{LossyBus, 5},
+		{RefuseCommits, 3},
+		{LoseAnswers, 3},
+		{FullDisk, 2},
+	}
 }
 
 // Make returns the steps of a plan in the order of their times. The first comes
@@ -93,7 +132,7 @@ func Make(p *Plan) []Step {
 	rng := rand.New(rand.NewPCG(p.Seed, uint64(p.Length))) //nolint:gosec // G115: a length is positive
 	var steps []Step
 	for at := p.Gap; at < p.Length; at += p.Gap/4 + time.Duration(rng.Int64N(int64(p.Gap)*3/2)) {
-		s := Step{At: at.Round(time.Millisecond), Action: choose(rng, p.Only)}
+		s := Step{At: at.Round(time.Millisecond), Action: choose(rng, p)}
 		ms := func(from, to int) time.Duration { return time.Duration(from+rng.IntN(to-from)) * time.Millisecond }
 		switch s.Action {
 		case KillEdge, TermEdge:
@@ -111,23 +150,26 @@ func Make(p *Plan) []Step {
 			s.For = ms(1000, 4000)
 		case FullDisk:
 			s.For = ms(500, 2000)
-		case KillHost:
+		case PausePubSub, PauseFirestore:
+			s.For = ms(1000, 5000)
+		case KillHost, RestartPubSub:
 		}
 		steps = append(steps, s)
 	}
 	return steps
 }
 
-func choose(rng *rand.Rand, only []Action) Action {
-	if len(only) > 0 {
-		return only[rng.IntN(len(only))]
+func choose(rng *rand.Rand, p *Plan) Action {
+	if len(p.Only) > 0 {
+		return p.Only[rng.IntN(len(p.Only))]
 	}
+	of := weights(p.Platform)
 	all := 0
-	for _, w := range weights {
+	for _, w := range of {
 		all += w.weight
 	}
 	at := rng.IntN(all)
-	for _, w := range weights {
+	for _, w := range of {
 		if at -= w.weight; at < 0 {
 			return w.action
 		}

@@ -37,7 +37,15 @@ func TestASeedAlwaysGivesTheSameSchedule(t *testing.T) {
 
 func TestAScheduleHasEveryHarmWithinItsBounds(t *testing.T) {
 	t.Parallel()
+	for on, kinds := range map[schedule.Platform]int{schedule.Embedded: 13, schedule.Cloud: 10} {
+		t.Run(string(on), func(t *testing.T) { t.Parallel(); everyHarm(t, on, kinds) })
+	}
+}
+
+func everyHarm(t *testing.T, on schedule.Platform, kinds int) {
+	t.Helper()
 	p := plan(3)
+	p.Platform = on
 	steps := schedule.Make(p)
 	if len(steps) < 200 {
 		t.Fatalf("%d steps in %v, want about %d", len(steps), p.Length, p.Length/p.Gap)
@@ -53,12 +61,15 @@ func TestAScheduleHasEveryHarmWithinItsBounds(t *testing.T) {
 		if s.Action == schedule.FreezeWorker && s.For <= p.Lease {
 			t.Errorf("%v thaws before its lease is over", s)
 		}
+		if !s.Action.Known(on) {
+			t.Errorf("%v is no harm of %s", s, on)
+		}
 		if s.Target < 0 || s.Target > 2 {
 			t.Errorf("%v has no such target", s)
 		}
 	}
-	if len(seen) != 13 {
-		t.Errorf("%d kinds of harm, want all 13: %v", len(seen), seen)
+	if len(seen) != kinds {
+		t.Errorf("%d kinds of harm, want all %d: %v", len(seen), kinds, seen)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"codexgateway.dev/pkg/gcp/gcsblobs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, gcptest.Leaks()...) }
 
 const name = "artifacts"
 

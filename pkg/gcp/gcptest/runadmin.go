@@ -102,7 +102,7 @@ func (s *RunAdmin) run(w http.ResponseWriter, r *http.Request) {
 	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/v2/"), ":run")
 	var body struct {
 		Overrides struct {
-			Timeout            string `json:"timeout"`
+			Timeout            string     `json:"timeout"`
 			ContainerOverrides []struct { //nolint:tagliatelle // Google's names
 				Env []struct{ Name, Value string } `json:"env"`
 			} `json:"containerOverrides"` //nolint:tagliatelle // Google's names

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"cloud.google.com/go/auth"
-	"cloud.google.com/go/auth/httptransport"
 	"cloud.google.com/go/storage"
-	"github.com/googleapis/gax-go/v2"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/gcsblob"
 	"google.golang.org/api/option"
@@ -65,41 +61,15 @@ const (
 // Open returns the bucket. It calls nobody: a bucket that is missing or refuses
 // shows at the first use.
 func Open(ctx context.Context, cfg Config) (*blob.Bucket, error) {
-	switch {
-	case cfg.Bucket == "":
-		return nil, errors.New("gcsblobs: no bucket")
-	case cfg.Emulator == "" && cfg.Credentials == nil:
-		return nil, errors.New("gcsblobs: no credentials")
-	}
-	cfg.Emulator = strings.Trim(strings.TrimPrefix(cfg.Emulator, "http://"), "/")
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Stall <= 0 {
-		cfg.Stall = 30 * time.Second
-	}
-	base := newTransport()
-	hc := &http.Client{Transport: &stallGuard{next: base, limit: cfg.Stall}}
-	if cfg.Wrap != nil {
-		hc.Transport = cfg.Wrap(hc.Transport)
-	}
-	options := []option.ClientOption{option.WithHTTPClient(hc), storage.WithJSONReads()}
-	if cfg.Emulator == "" {
-		if err := httptransport.AddAuthorizationMiddleware(hc, cfg.Credentials); err != nil {
-			return nil, fmt.Errorf("gcsblobs: %w", err)
-		}
-		// The client has its authorization already; without these it would look
-		// for the machine's own.
-		options = append(options, option.WithAuthCredentials(cfg.Credentials))
-	} else {
-		options = append(options, option.WithoutAuthentication(), option.WithEndpoint("http://"+cfg.Emulator+"/storage/v1/"))
-	}
-	client, err := storage.NewClient(ctx, append(options, cfg.Options...)...)
+	conn, err := connect(ctx, &cfg)
 	if err != nil {
-		return nil, fmt.Errorf("gcsblobs: %w", err)
+		return nil, err
 	}
-	client.SetRetry(storage.WithMaxAttempts(attempts), storage.WithBackoff(gax.Backoff{Initial: 250 * time.Millisecond, Max: 4 * time.Second, Multiplier: 2}))
-	sign, err := newSigner(ctx, hc, &cfg)
+	client := conn.client
+	sign, err := newSigner(ctx, conn.http, &cfg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("gcsblobs: %w", err), client.Close())
 	}
@@ -112,18 +82,8 @@ func Open(ctx context.Context, cfg Config) (*blob.Bucket, error) {
 		return nil, errors.Join(fmt.Errorf("gcsblobs: %w", err), client.Close())
 	}
 	return blob.NewBucket(&bucket{
-		name: cfg.Bucket, inner: inner, client: client, signer: sign, now: cfg.Now, emulator: cfg.Emulator, idle: base.CloseIdleConnections,
+		name: cfg.Bucket, inner: inner, client: client, signer: sign, now: cfg.Now, emulator: cfg.Emulator, idle: conn.idle,
 	}), nil
 }
 
 func noSignature([]byte) ([]byte, error) { return nil, errors.New("gcsblobs: no signer") }
-
-// newTransport is one of this bucket's own, so that closing the bucket closes
-// its connections.
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
-		TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: 90 * time.Second, MaxIdleConns: 64, MaxIdleConnsPerHost: 32,
-	}
-}

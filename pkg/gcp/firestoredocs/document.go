@@ -85,17 +85,26 @@ func decode(c docstore.Collection, stored *firestorepb.Document) (docstore.Doc, 
 	}
 	doc.Data = data.BytesValue
 	for _, f := range c.Fields {
-		switch v := stored.GetFields()[f.Name].GetValueType().(type) {
-		case nil: // the document leaves it out
-		case *firestorepb.Value_IntegerValue:
-			doc.Fields[f.Name] = v.IntegerValue
-		case *firestorepb.Value_StringValue:
-			doc.Fields[f.Name] = v.StringValue
-		default:
+		v, ok := stored.GetFields()[f.Name]
+		if !ok {
+			continue
+		}
+		if doc.Fields[f.Name], ok = declared(f.Kind, v); !ok {
 			return docstore.Doc{}, fmt.Errorf("%w: %s/%.64s: field %s", errForeign, c.Name, doc.Key.ID, f.Name)
 		}
 	}
 	return doc, nil
+}
+
+// declared is a stored value of the declared kind.
+func declared(kind docstore.Kind, v *firestorepb.Value) (any, bool) {
+	switch v := v.GetValueType().(type) {
+	case *firestorepb.Value_IntegerValue:
+		return v.IntegerValue, kind == docstore.Int
+	case *firestorepb.Value_StringValue:
+		return v.StringValue, kind == docstore.String
+	}
+	return nil, false
 }
 
 // version is an update time, which Firestore keeps in microseconds; 0 for none.

@@ -15,22 +15,21 @@ func BenchmarkDriver(b *testing.B) {
 	d := open(b, fakeSchema)
 	data := make([]byte, 1000)
 	n := 0
-	create := func(b *testing.B) docstore.Key {
-		b.Helper()
+	create := func() error {
 		n++
-		k := thing(fmt.Sprintf("d%d", n))
 		fields := docstore.Fields{"owner": "o", "rank": int64(n)}
-		if _, err := d.Commit(b.Context(), []docstore.Write{{Op: docstore.Create, Key: k, Fields: fields, Data: data}}); err != nil {
-			b.Fatal(err)
-		}
-		return k
+		w := docstore.Write{Op: docstore.Create, Key: thing(fmt.Sprintf("d%d", n)), Fields: fields, Data: data}
+		_, err := d.Commit(b.Context(), []docstore.Write{w})
+		return err
 	}
-	measure := func(name string, call func(b *testing.B)) {
+	measure := func(name string, call func() error) {
 		b.Run(name, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				begin := time.Now()
-				call(b)
+				if err := call(); err != nil {
+					b.Fatal(err)
+				}
 				took = append(took, time.Since(begin))
 			}
 			slices.Sort(took)
@@ -38,32 +37,30 @@ func BenchmarkDriver(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 		})
 	}
-	measure("create", func(b *testing.B) { create(b) })
-	k := create(b)
-	get := func(b *testing.B) docstore.Doc {
-		b.Helper()
-		doc, err := d.Get(b.Context(), k)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return doc
+	measure("create", create)
+	var doc docstore.Doc
+	get := func() (err error) {
+		doc, err = d.Get(b.Context(), thing("d1"))
+		return err
 	}
-	measure("get", func(b *testing.B) { get(b) })
-	version := get(b).Version
-	measure("compare-and-set", func(b *testing.B) {
-		v, err := d.Commit(b.Context(), []docstore.Write{{Op: docstore.Replace, Key: k, Version: version, Data: data}})
-		if err != nil {
-			b.Fatal(err)
+	measure("get", get)
+	measure("compare-and-set", func() error {
+		w := docstore.Write{Op: docstore.Replace, Key: doc.Key, Version: doc.Version, Data: data}
+		v, err := d.Commit(b.Context(), []docstore.Write{w})
+		if err == nil {
+			doc.Version = v[0]
 		}
-		version = v[0]
+		return err
 	})
 	for _, limit := range []int{1, 20} {
-		measure(fmt.Sprintf("query-%d", limit), func(b *testing.B) {
+		measure(fmt.Sprintf("query-%d", limit), func() error {
 			q := byRank(limit)
 			q.Desc = true
-			if page, err := d.Query(b.Context(), q); err != nil || len(page.Docs) != limit {
-				b.Fatalf("%d documents, %v", len(page.Docs), err)
+			page, err := d.Query(b.Context(), q)
+			if err == nil && len(page.Docs) != limit {
+				err = fmt.Errorf("%d documents, want %d", len(page.Docs), limit)
 			}
+			return err
 		})
 	}
 }

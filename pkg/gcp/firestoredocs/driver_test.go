@@ -48,7 +48,7 @@ func TestDriver(t *testing.T) {
 	docstoretest.Run(t, func(t *testing.T, schema docstore.Schema) docstore.Driver {
 		t.Helper()
 		return open(t, schema)
-	}, docstoretest.Features{Racers: 16, Rounds: 3, CommitBytes: emulatorCommitBytes})
+	}, docstoretest.Features{CommitBytes: emulatorCommitBytes})
 }
 
 // emulatorCommitBytes is below the 4 MiB that the emulator takes in one request;

@@ -128,30 +128,35 @@ func TestACommitIsNotBelievedWithoutItsVersions(t *testing.T) {
 
 func TestTheErrorOfARead(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[codes.Code]error{
-		codes.NotFound:           docstore.ErrUnavailable, // the database
-		codes.FailedPrecondition: docstore.ErrUnavailable,
-		codes.Aborted:            docstore.ErrUnavailable,
-		codes.Unavailable:        docstore.ErrUnavailable,
-		codes.DeadlineExceeded:   docstore.ErrUnavailable,
-		codes.Canceled:           docstore.ErrUnavailable,
-		codes.Internal:           docstore.ErrUnavailable,
-		codes.Unknown:            docstore.ErrUnavailable,
-		codes.ResourceExhausted:  docstore.ErrUnavailable,
-		codes.PermissionDenied:   docstore.ErrUnavailable,
-		codes.Unauthenticated:    docstore.ErrUnavailable,
-		codes.InvalidArgument:    docstore.ErrInvalid,
-		codes.Unimplemented:      docstore.ErrInvalid,
+	for _, c := range []struct {
+		code codes.Code
+		want error
+	}{
+		{codes.NotFound, docstore.ErrUnavailable}, // the database
+		{codes.FailedPrecondition, docstore.ErrUnavailable},
+		{codes.Aborted, docstore.ErrUnavailable},
+		{codes.Unavailable, docstore.ErrUnavailable},
+		{codes.DeadlineExceeded, docstore.ErrUnavailable},
+		{codes.Canceled, docstore.ErrUnavailable},
+		{codes.Internal, docstore.ErrUnavailable},
+		{codes.Unknown, docstore.ErrUnavailable},
+		{codes.ResourceExhausted, docstore.ErrUnavailable},
+		{codes.PermissionDenied, docstore.ErrUnavailable},
+		{codes.Unauthenticated, docstore.ErrUnavailable},
+		{codes.InvalidArgument, docstore.ErrInvalid},
+		{codes.Unimplemented, docstore.ErrInvalid},
+		{codes.DataLoss, docstore.ErrUnavailable},
+		{codes.OutOfRange, docstore.ErrInvalid},
 	} {
-		t.Run(code.String(), func(t *testing.T) {
+		t.Run(c.code.String(), func(t *testing.T) {
 			t.Parallel()
-			f := &fake{fail: map[string]error{"BatchGetDocuments": failure(code), "RunQuery": failure(code)}}
+			f := &fake{fail: map[string]error{"BatchGetDocuments": failure(c.code), "RunQuery": failure(c.code)}}
 			d := serve(t, f, firestoredocs.Config{})
 			_, err := d.Get(t.Context(), thing("a"))
-			is(t, "get", err, want)
-			is(t, "ping", d.Ping(t.Context()), want)
+			is(t, "get", err, c.want)
+			is(t, "ping", d.Ping(t.Context()), c.want)
 			_, err = d.Query(t.Context(), byRank(1))
-			is(t, "query", err, want)
+			is(t, "query", err, c.want)
 			if gets, queries := f.count("BatchGetDocuments"), f.count("RunQuery"); gets != 2 || queries != 1 {
 				t.Errorf("%d reads and %d queries were sent, want 2 and 1", gets, queries)
 			}
@@ -165,9 +170,9 @@ func TestAForeignDocumentIsNotRead(t *testing.T) {
 	for what, doc := range map[string]*firestorepb.Document{
 		"no data":         stored(thing("a"), 1, nil),
 		"data is no byte": stored(thing("a"), 1, map[string]*firestorepb.Value{"data": flag}),
-		"field kind":      stored(thing("a"), 1, map[string]*firestorepb.Value{"data": bytesValue("x"), "rank": flag}),
-		"string for int":  stored(thing("a"), 1, map[string]*firestorepb.Value{"data": bytesValue("x"), "rank": {ValueType: &firestorepb.Value_StringValue{StringValue: "7"}}}),
-		"no update time":  {Name: name(thing("a")), Fields: map[string]*firestorepb.Value{"data": bytesValue("x")}},
+		"field kind":      stored(thing("a"), 1, map[string]*firestorepb.Value{"data": bytesValue(), "rank": flag}),
+		"string for int":  stored(thing("a"), 1, map[string]*firestorepb.Value{"data": bytesValue(), "rank": {ValueType: &firestorepb.Value_StringValue{StringValue: "7"}}}),
+		"no update time":  {Name: name(thing("a")), Fields: map[string]*firestorepb.Value{"data": bytesValue()}},
 	} {
 		d := serve(t, &fake{docs: map[string]*firestorepb.Document{name(thing("a")): doc}}, firestoredocs.Config{})
 		_, err := d.Get(t.Context(), thing("a"))

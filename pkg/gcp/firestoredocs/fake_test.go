@@ -125,8 +125,8 @@ func stored(k docstore.Key, v docstore.Version, fields map[string]*firestorepb.V
 	return &firestorepb.Document{Name: name(k), Fields: fields, UpdateTime: timestamppb.New(time.UnixMicro(int64(v)))}
 }
 
-func bytesValue(s string) *firestorepb.Value {
-	return &firestorepb.Value{ValueType: &firestorepb.Value_BytesValue{BytesValue: []byte(s)}}
+func bytesValue() *firestorepb.Value {
+	return &firestorepb.Value{ValueType: &firestorepb.Value_BytesValue{BytesValue: []byte("x")}}
 }
 
 // serve runs the fake and returns a driver of it.

@@ -105,7 +105,7 @@ func TestAnExpiryBeyondFirestoresTimesIsTheNearest(t *testing.T) {
 func TestAQueryOnTheWire(t *testing.T) {
 	t.Parallel()
 	doc := stored(thing("a"), 1, map[string]*firestorepb.Value{
-		"data":  bytesValue("x"),
+		"data":  bytesValue(),
 		"owner": {ValueType: &firestorepb.Value_StringValue{StringValue: "o"}},
 		"rank":  {ValueType: &firestorepb.Value_IntegerValue{IntegerValue: 7}},
 	})

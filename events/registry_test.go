@@ -71,8 +71,15 @@ func TestSubscriptions(t *testing.T) {
 	t.Parallel()
 	names := make(map[string]bool)
 	for _, sub := range events.Subscriptions {
-		if sub.Name != sub.Topic+"."+sub.Service || names[sub.Name] {
-			t.Errorf("%s is not <topic>.<service>, or there twice", sub.Name)
+		want := sub.Topic + "." + sub.Service
+		if sub.Lane != "" {
+			want += "-" + sub.Lane
+		}
+		if sub.Name != want || names[sub.Name] {
+			t.Errorf("%s is not %s, or there twice", sub.Name, want)
+		}
+		if sub.Retention < 10*time.Minute || sub.Retention > 7*24*time.Hour || (sub.Lane != "") != (sub.InsteadOf != "") {
+			t.Errorf("%s: retention %v, lane %q instead of %q", sub.Name, sub.Retention, sub.Lane, sub.InsteadOf)
 		}
 		names[sub.Name] = true
 		// https://cloud.google.com/pubsub/docs/subscription-properties
@@ -81,6 +88,9 @@ func TestSubscriptions(t *testing.T) {
 		}
 		switch sub.Mode {
 		case events.Shared:
+			if sub.ExpireAfter != 0 {
+				t.Errorf("%s expires: its backlog would go with it", sub.Name)
+			}
 			if sub.DeadLetter != sub.Name+".dlq" {
 				t.Errorf("%s: dead letter %q", sub.Name, sub.DeadLetter)
 			}
@@ -91,6 +101,9 @@ func TestSubscriptions(t *testing.T) {
 				t.Errorf("%s: %d deliveries, Pub/Sub takes 5 to 100", sub.Name, sub.MaxDeliveries)
 			}
 		case events.PerInstance:
+			if sub.ExpireAfter < 24*time.Hour {
+				t.Errorf("%s: expires after %v, Pub/Sub takes a day or more", sub.Name, sub.ExpireAfter)
+			}
 			if sub.DeadLetter != "" || sub.MaxDeliveries != 0 {
 				t.Errorf("%s: an instance's subscription ends with it and has no dead letter", sub.Name)
 			}
@@ -99,11 +112,38 @@ func TestSubscriptions(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		events.SubJobCommandsWorker, events.SubJobProgressEdge, events.SubJobLifecycleNotifier,
+		events.SubJobCommandsWorker, events.SubJobCommandsWorkerShort, events.SubJobCommandsWorkerLong, events.SubJobProgressEdge, events.SubJobLifecycleNotifier,
 		events.SubJobControlWorker, events.SubWebhookReceivedEdge, events.SubKeyControlEdge,
 	} {
 		if !names[name] {
 			t.Errorf("%s is not declared", name)
+		}
+	}
+}
+
+// Whichever set a deployment has, each lane of a topic has one shared reader a
+// service.
+func TestADeploymentHearsEachLaneOnce(t *testing.T) {
+	t.Parallel()
+	for _, split := range []bool{false, true} {
+		readers := make(map[string]int)
+		for _, sub := range events.Deployed(split) {
+			if sub.Mode != events.Shared {
+				continue
+			}
+			for _, lane := range []string{events.LaneShort, events.LaneLong} {
+				if sub.Lane == "" || sub.Lane == lane {
+					readers[sub.Topic+" "+sub.Service+" "+lane]++
+				}
+			}
+		}
+		if len(readers) != 6 {
+			t.Errorf("lanes %v: %d readers of lanes, want 6: %v", split, len(readers), readers)
+		}
+		for lane, n := range readers {
+			if n != 1 {
+				t.Errorf("lanes %v: %s has %d readers", split, lane, n)
+			}
 		}
 	}
 }

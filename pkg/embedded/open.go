@@ -26,7 +26,8 @@ type Config struct {
 	Dir string
 	// Schema of the documents.
 	Schema docstore.Schema
-	// Topics and Subscriptions of the bus; nil: those of package events.
+	// Topics and Subscriptions of the bus; nil: events.Topics and the joint
+	// subscriptions of events.Deployed.
 	Topics        []events.Topic
 	Subscriptions []events.Subscription
 	// LookupEnv reads secrets from the environment; nil: files only.
@@ -53,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (_ *platform.Platform, err error) {
 		cfg.Topics = events.Topics
 	}
 	if cfg.Subscriptions == nil {
-		cfg.Subscriptions = events.Subscriptions
+		cfg.Subscriptions = events.Deployed(false)
 	}
 	dir, err := prepareDir(cfg.Dir, cfg.Logger)
 	if err != nil {

@@ -54,6 +54,7 @@ const (
 	instance  = topic + ".instance"
 	limited   = topic + ".limited"
 	deadline  = topic + ".bounded"
+	lane      = topic + ".lane"
 	dlq       = shared + ".dlq"
 	dlqAfterN = limited + ".dlq"
 	// maxDeliveries is the least Pub/Sub allows.
@@ -76,6 +77,7 @@ func Run(t *testing.T, open Open, f Features) {
 		{"shared: max outstanding is honoured", maxOutstanding},
 		{"shared: given up after max deliveries", givenUp},
 		{"shared: stopping drains", drain},
+		{"shared: a lane hears its own events only", ownLane},
 		{"dead letter: can be published to and read", deadLetterTopic},
 		{"dead letter: a rejected message arrives with its reason", rejected},
 		{"per instance: everyone hears, nobody the past", everyoneHears},
@@ -124,7 +126,9 @@ func newRig(t *testing.T, open Open, f Features) *rig {
 	few.DeadLetter, few.MaxDeliveries = dlqAfterN, maxDeliveries
 	bounded := sub(deadline, events.Shared)
 	bounded.MaxExtension = f.AckDeadline
-	subs := []events.Subscription{main, sub(second, events.Shared), few, bounded, sub(instance, events.PerInstance)}
+	oneLane := sub(lane, events.Shared)
+	oneLane.Lane = events.LaneLong
+	subs := []events.Subscription{main, sub(second, events.Shared), few, bounded, oneLane, sub(instance, events.PerInstance)}
 	topics := []events.Topic{{Name: topic, From: []string{"suite"}}, {Name: other, From: []string{"suite"}}}
 	return &rig{T: t, f: f, d: open(t, topics, subs), subs: subs}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/bus"
 )
 
@@ -248,6 +249,27 @@ func drain(r *rig) {
 		case <-time.After(2*r.f.AckDeadline + r.f.MaxBackoff):
 		}
 	}
+}
+
+func ownLane(r *rig) {
+	l, all := newHeard(), newHeard()
+	r.receive(lane, 1, l.always(bus.Ack))
+	r.receive(second, 4, all.always(bus.Ack))
+	r.publish("short", 5) // of another lane
+	none := r.event("none")
+	none.SetExtension(events.ExtLane, nil)
+	long := r.event("long")
+	long.SetExtension(events.ExtLane, events.LaneLong)
+	for _, ev := range []events.Event{none, long} {
+		if err := r.d.Publish(r.Context(), topic, ev); err != nil {
+			r.Fatalf("publish: %v", err)
+		}
+	}
+	if id := r.next(l, 0).Event.ID(); id != "long" {
+		r.Errorf("the lane heard %s", id)
+	}
+	r.ids(all, 7)
+	r.quiet(l, "an event of another lane")
 }
 
 func deadLetterTopic(r *rig) {

@@ -140,7 +140,11 @@ func (b *Bus) Publish(ctx context.Context, topic string, ev events.Event) error 
 	ev.FieldErrors = nil
 	at := b.opt.Now()
 	var full []error
+	lane, _ := ev.Extensions()[events.ExtLane].(string)
 	for _, q := range queues {
+		if q.sub.Lane != "" && q.sub.Lane != lane {
+			continue
+		}
 		if !q.push(&entry{shared: ev, publishedAt: at}) {
 			full = append(full, fmt.Errorf("membus: publish: %w: subscription %q", bus.ErrFull, q.sub.Name))
 		}

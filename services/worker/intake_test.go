@@ -33,15 +33,7 @@ type requests struct {
 
 func newRequests(t *testing.T, b *bench) *requests {
 	t.Helper()
-	subs := append([]events.Subscription{}, events.Subscriptions...)
-	for i := range subs {
-		if subs[i].Name == events.SubJobCommandsWorker {
-			short := subs[i]
-			short.Name = events.SubJobCommandsWorkerShort
-			subs = append(subs, short)
-		}
-	}
-	r := &requests{Bus: membus.New(events.Topics, subs, membus.Options{Logger: slog.New(slog.DiscardHandler)}), opened: map[string]int{}}
+	r := &requests{Bus: membus.New(events.Topics, events.Subscriptions, membus.Options{Logger: slog.New(slog.DiscardHandler)}), opened: map[string]int{}}
 	r.ctx, r.end = context.WithCancel(context.Background())
 	t.Cleanup(r.end)
 	b.bus = bus.New(r, bus.Options{Logger: slog.New(slog.DiscardHandler)})

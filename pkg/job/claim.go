@@ -86,7 +86,7 @@ func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conv
 	if !j.HandedBack {
 		j.Attempt++
 	}
-	j.HandedBack = false
+	j.HandedBack, j.StartAfter = false, time.Time{}
 	if j.StartedAt.IsZero() {
 		j.StartedAt = now
 	}

@@ -138,6 +138,9 @@ type Job struct {
 	DueFor Due       `json:"due_for,omitempty"`
 	// Nudges counts republications of a waiting job; they space out.
 	Nudges int `json:"nudges,omitempty"`
+	// StartAfter is when a worker may be started for the job again, see
+	// [Store.Dispatch]; zero: none was started since it was last claimed.
+	StartAfter time.Time `json:"start_after,omitzero"`
 
 	Content    string          `json:"content,omitempty"`
 	Structured json.RawMessage `json:"structured,omitempty"`

@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 // Handler is the routes without a listener. Streams need Run all the same.
 func (s *Service) Handler() http.Handler { return s.handler }
 
-// Ready is closed once the instance listens and hears live events.
+// Ready is closed once the instance listens.
 func (s *Service) Ready() <-chan struct{} { return s.ready }
 
 // Addr is where the instance listens; nil before Ready.
@@ -170,17 +170,11 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Run(ctx)
 }
 
-// announce waits until live events are heard: before that the instance would
-// stream with the delay of position checks. The group is ready right after it.
-func (s *Service) announce(ctx context.Context) error {
-	select {
-	case <-s.hub.Ready():
-		s.deps.Health.SetReady()
-		close(s.ready)
-		return nil
-	case <-s.hub.Done():
-		return hub.ErrStopped // why is what the hub's own Run returns
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+// announce says that the instance serves. It does not wait for live events: the
+// subscription is opened for the first watcher, and watchers are carried by
+// position checks until it hears.
+func (s *Service) announce(context.Context) error {
+	s.deps.Health.SetReady()
+	close(s.ready)
+	return nil
 }

@@ -5,7 +5,10 @@ go 1.26.0
 require (
 	codexgateway.dev/events v0.0.0
 	codexgateway.dev/pkg v0.0.0
+	github.com/google/go-cmp v0.7.0
 	go.uber.org/goleak v1.3.0
+	gocloud.dev v0.47.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
@@ -30,7 +33,6 @@ require (
 	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
 	go.opentelemetry.io/otel/sdk/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
-	gocloud.dev v0.47.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect

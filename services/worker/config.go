@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
+	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/id"
+	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/worker/internal/jail"
 )
 
@@ -17,6 +21,14 @@ type Config struct {
 	// Codex is the CLI: the native program, the npm wrapper or a directory with
 	// either; empty: .codex-cli here or above, then PATH.
 	Codex string `env:"CODEXGW_CODEX" doc:"The Codex CLI, or the directory npm installed it in."`
+
+	// Intake is how jobs come: over a bus subscription that the worker pulls, or
+	// that the platform pushes over HTTP (both open the same subscription), or one
+	// job by name, after which the worker ends.
+	Intake string `env:"CODEXGW_INTAKE,default=pull" oneof:"pull,push,once" doc:"How jobs come: pull (the worker asks the bus), push (the bus calls POST /push/ on PORT), once (the job CODEXGW_JOB_ID, then the worker ends)."`
+	// Lanes choose the subscription; empty: both.
+	Lanes []string `env:"CODEXGW_LANES,default=short,long" doc:"Lanes of jobs this worker takes: short,long or short or long. A pushed worker takes short only: the bus gives up a pushed job after 10 minutes."`
+	JobID string   `env:"CODEXGW_JOB_ID" doc:"The job that a worker with CODEXGW_INTAKE=once runs."`
 
 	Concurrency int `env:"CODEXGW_WORKER_CONCURRENCY,default=4" min:"1" max:"256" doc:"Jobs this worker runs at once."`
 	Warm        int `env:"CODEXGW_WORKER_WARM,default=2" min:"0" max:"64" doc:"Initialised Codex processes kept ready; each costs about 12 MB."`
@@ -57,7 +69,53 @@ func (c *Config) Validate() []error {
 	if _, err := c.egress(); err != nil {
 		all = append(all, err)
 	}
+	return append(all, c.validateIntake()...)
+}
+
+// validateIntake checks how jobs come.
+func (c *Config) validateIntake() []error {
+	var all []error
+	for _, lane := range c.Lanes {
+		if lane != job.LaneShort && lane != job.LaneLong {
+			all = append(all, fmt.Errorf("CODEXGW_LANES: %q is no lane: short,long, short or long", lane))
+		}
+	}
+	switch c.Intake {
+	case "", IntakePull:
+	case IntakePush:
+		if c.takes(job.LaneLong) {
+			all = append(all, errors.New("CODEXGW_LANES must be short where CODEXGW_INTAKE is push: the bus gives up a pushed job after 10 minutes"))
+		}
+	case IntakeOnce:
+		if !id.Is(id.Job, c.JobID) {
+			all = append(all, errors.New("CODEXGW_JOB_ID must name a job where CODEXGW_INTAKE is once"))
+		}
+	default:
+		all = append(all, fmt.Errorf("CODEXGW_INTAKE: %q is not pull, push or once", c.Intake))
+	}
 	return all
+}
+
+// Intakes of a worker.
+const (
+	IntakePull = "pull"
+	IntakePush = "push"
+	IntakeOnce = "once"
+)
+
+// takes reports whether the worker takes jobs of a lane.
+func (c *Config) takes(lane string) bool { return len(c.Lanes) == 0 || slices.Contains(c.Lanes, lane) }
+
+// subscription is the one the worker's jobs come by.
+func (c *Config) subscription() string {
+	switch short, long := c.takes(job.LaneShort), c.takes(job.LaneLong); {
+	case short && long:
+		return events.SubJobCommandsWorker
+	case short:
+		return events.SubJobCommandsWorkerShort
+	default:
+		return events.SubJobCommandsWorkerLong
+	}
 }
 
 // egress parses EgressAllow.

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/id"
@@ -53,6 +52,11 @@ type Service struct {
 	runner   *runner.Runner
 
 	ready chan struct{} // closed when the worker takes jobs
+	// running is closed when the first job runs.
+	running  chan struct{}
+	firstRun sync.Once
+	quiesced context.Context //nolint:containedctx // ends with Quiesce, which may come before Run
+	quiesce  context.CancelFunc
 }
 
 // New returns a service, or says what is missing or wrong: a dependency, a
@@ -73,7 +77,15 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if r := probe.Version(context.Background(), cli); !r.OK {
 		return nil, errs.Newf(errs.CodexMissing, "%s. %s", r.Detail, r.Fix)
 	}
-	return &Service{cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli, ready: make(chan struct{})}, nil
+	if cfg.Intake == IntakeOnce {
+		cfg.Concurrency, cfg.Warm = 1, 0 // the one job starts its own Codex
+	}
+	s := &Service{
+		cfg: cfg, Deps: d, id: id.New(id.Worker), cli: cli,
+		ready: make(chan struct{}), running: make(chan struct{}),
+	}
+	s.quiesced, s.quiesce = context.WithCancel(context.Background())
+	return s, nil
 }
 
 // assemble builds the parts, lowest first.
@@ -138,10 +150,14 @@ func (s *Service) Ready(ctx context.Context) error {
 	}
 }
 
-// Run takes jobs until ctx ends, hands back what it has not finished, and
-// leaves no process behind. It fails at once where jobs cannot run safely.
+// Run takes jobs until ctx ends or Quiesce is called, hands back what it has not
+// finished, and leaves no process behind. It fails at once where jobs cannot run
+// safely. A worker of one job ends with it.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.close(context.WithoutCancel(ctx))
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(s.quiesced, stop)()
 	mode, err := s.check(ctx)
 	if ctx.Err() != nil {
 		return nil // asked to end while it looked: what it found says nothing
@@ -155,41 +171,37 @@ func (s *Service) Run(ctx context.Context) error {
 	close(s.ready)
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopJobs(nil)
-	release := context.AfterFunc(ctx, func() { stopJobs(runner.ErrShutdown) })
-	defer release()
+	defer context.AfterFunc(ctx, func() { stopJobs(runner.ErrShutdown) })()
 
 	// The pool outlives the intake: a job being handed back still holds a slot.
 	poolCtx, stopPool := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPool()
-	var poolErr error
-	var pooled, intake sync.WaitGroup
+	var poolErr, controlErr error
+	var pooled, controlled sync.WaitGroup
 	pooled.Go(func() { poolErr = s.pool.Run(poolCtx) })
 
-	failed := make(chan error, 2)
 	intakeCtx, stopIntake := context.WithCancel(ctx)
 	defer stopIntake()
-	receive := func(sub string, outstanding int, h bus.Handler) {
-		intake.Go(func() {
-			if err := s.Bus.Receive(intakeCtx, sub, bus.ReceiveOptions{MaxOutstanding: outstanding}, h); err != nil {
-				failed <- fmt.Errorf("worker: receive %s: %w", sub, err)
-				stopIntake()
-			}
-		})
-	}
-	receive(events.SubJobControlWorker, controlOutstanding, s.control)
-	receive(events.SubJobCommandsWorker, s.cfg.Concurrency, func(_ context.Context, d *bus.Delivery) bus.Outcome {
-		return s.command(jobs, d)
+	controlled.Go(func() {
+		if controlErr = s.hearControl(intakeCtx); controlErr != nil {
+			stopIntake()
+		}
 	})
-	intake.Wait()
+	err = s.takeJobs(intakeCtx, jobs)
+	stopIntake()
+	controlled.Wait()
 	stopPool()
 	pooled.Wait()
-	close(failed)
-	return errors.Join(poolErr, <-failed, <-failed)
+	return errors.Join(err, controlErr, poolErr)
 }
 
-// controlOutstanding bounds control messages handled at once; each is a map
-// lookup.
-const controlOutstanding = 64
+// Quiesce makes Run stop taking jobs and hand back those it runs. A process that
+// also serves requests calls it before it waits for them: a pushed job is a
+// request, and ends when its job is handed back.
+func (s *Service) Quiesce(context.Context) error {
+	s.quiesce()
+	return nil
+}
 
 // close ends what New and Run have opened.
 func (s *Service) close(ctx context.Context) {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/embedded"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
@@ -29,6 +30,8 @@ type bench struct {
 	p    *platform.Platform
 	jobs *job.Store
 	dir  string
+	// bus is what the worker hears: that of the platform unless a test says else.
+	bus *bus.Bus
 }
 
 func open(t *testing.T) *bench {
@@ -64,7 +67,7 @@ func open(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	b := &bench{p: p, dir: dir}
+	b := &bench{p: p, dir: dir, bus: p.Bus}
 	b.jobs, err = job.NewStore(job.Deps{
 		Docs: p.Docs, Blobs: p.Blobs, Bus: p.Bus, Source: "/codexgw/worker", Now: time.Now, Logger: log,
 		PutBlob: func(ctx context.Context, name string, data []byte) error { return p.WriteBlob(ctx, name, data, "") },
@@ -76,23 +79,9 @@ func open(t *testing.T) *bench {
 }
 
 // start runs a worker until the returned function is called.
-func (b *bench) start(t *testing.T) (stop func()) {
+func (b *bench) start(t *testing.T, change ...func(*worker.Config)) (stop func()) {
 	t.Helper()
-	model, err := mockmodel.Start(t.Context(), mockmodel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := worker.New(worker.Config{
-		DataDir: filepath.Join(b.dir, "worker"), Concurrency: 2, Warm: 1, Lease: 15 * time.Second,
-		DeltaDelay: 25 * time.Millisecond, Grace: 5 * time.Second, StallAfter: time.Minute,
-		Model: "gpt-5.5", ModelBaseURL: model.BaseURL(), ModelKeySecret: "openai-api-key",
-	}, worker.Deps{
-		Jobs: b.jobs, Bus: b.p.Bus, Secrets: b.p.Secrets, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Now: time.Now, Version: "test", Hide: []string{b.dir},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, stopModel := b.build(t, change...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -101,12 +90,39 @@ func (b *bench) start(t *testing.T) (stop func()) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := model.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
+		stopModel()
 		left, err := filepath.Glob(filepath.Join(b.dir, "worker", "slots", "wrk_*"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("slots left behind: %v %v", left, err)
+		}
+	}
+}
+
+// build makes a worker that is not run, with a model of its own.
+func (b *bench) build(t *testing.T, change ...func(*worker.Config)) (w *worker.Service, stopModel func()) {
+	t.Helper()
+	model, err := mockmodel.Start(t.Context(), mockmodel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := worker.Config{
+		DataDir: filepath.Join(b.dir, "worker"), Concurrency: 2, Warm: 1, Lease: 15 * time.Second,
+		DeltaDelay: 25 * time.Millisecond, Grace: 5 * time.Second, StallAfter: time.Minute,
+		Model: "gpt-5.5", ModelBaseURL: model.BaseURL(), ModelKeySecret: "openai-api-key",
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	w, err = worker.New(cfg, worker.Deps{
+		Jobs: b.jobs, Bus: b.bus, Secrets: b.p.Secrets, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Now: time.Now, Version: "test", Hide: []string{b.dir},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, func() {
+		if err := model.Stop(context.Background()); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -66,7 +66,6 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
-	<-h.Ready()
 	svc := &methods.Service{
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.streams.Draining(),
 	}

@@ -7,24 +7,33 @@ import (
 	"time"
 )
 
-// checkLoop looks at intervals whether quiet feeds missed something: see
-// feed.quiet for why twice in CheckEvery.
+// checkLoop looks at intervals whether feeds missed something. While live
+// batches are heard only quiet feeds are looked at: see feed.quiet for why twice
+// in CheckEvery. While nothing is heard every feed that somebody waits for is.
 func (h *Hub) checkLoop(ctx context.Context) {
-	tick := time.NewTicker(h.opt.CheckEvery / 2)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
 	for {
+		period, due := h.opt.CheckEvery/2, (*feed).quiet
+		if !h.live.Load() {
+			period, due = min(h.opt.PollEvery, period), (*feed).awaited
+		}
+		timer.Reset(period)
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-h.turned:
+			continue
 		case <-ctx.Done():
 			return
 		}
-		var quiet []*feed
+		var look []*feed
 		for _, f := range h.all() {
-			if f.quiet() {
-				quiet = append(quiet, f)
+			if due(f) {
+				look = append(look, f)
 			}
 		}
-		h.check(ctx, quiet)
+		h.check(ctx, look)
 	}
 }
 

@@ -12,6 +12,10 @@
 // live and stays behind the ring is ended with [ErrSlow]. A position check at
 // intervals finds what the bus lost without a trace.
 //
+// The subscription is opened for the first feed and given up when there has
+// been none for a while. While it is not open, feeds are checked every second,
+// and all of them once when it is.
+//
 // The edge's WebSocket, SSE, JSON lines and long-poll routes and the wait of
 // conversation.prompt read through it.
 package hub

@@ -96,6 +96,13 @@ func (f *feed) quiet() bool {
 	return f.idle%2 == 1
 }
 
+// awaited reports whether somebody waits for news.
+func (f *feed) awaited() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting > 0
+}
+
 // broadcast wakes those who wait. The lock is held.
 func (f *feed) broadcast() {
 	if f.waiting == 0 {

@@ -124,7 +124,6 @@ func start(t *testing.T, h *Hub) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	<-h.Ready()
 }
 
 func announce(t *testing.T, h *Hub, p *events.JobProgressed) {

@@ -3,9 +3,9 @@ package hub
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"codexgateway.dev/events"
@@ -28,9 +28,7 @@ const (
 	// receiveOutstanding is how many announcements are handled at once. Handling
 	// is decoding only; the order does not matter.
 	receiveOutstanding = 64
-	// receiveRetry is the pause before a broken subscription is opened again.
-	receiveRetry = time.Second
-	readTimeout  = 15 * time.Second
+	readTimeout        = 15 * time.Second
 )
 
 var (
@@ -51,13 +49,6 @@ type Log interface {
 
 var _ Log = job.Events{}
 
-// Receiver is the part of the bus the hub hears.
-type Receiver interface {
-	Receive(ctx context.Context, subscription string, opt bus.ReceiveOptions, h bus.Handler) error
-}
-
-var _ Receiver = (*bus.Bus)(nil)
-
 // Options tune a hub; zero values are the documented defaults.
 type Options struct {
 	// RingBytes bounds the events one feed keeps in memory: 1 MiB. It is the
@@ -69,6 +60,11 @@ type Options struct {
 	// CheckEvery is how often a feed that hears nothing looks at its log: 5 s.
 	// What the bus lost without a trace is found within it.
 	CheckEvery time.Duration
+	// PollEvery takes the place of CheckEvery while the hub hears nothing live,
+	// before the subscription is open or after it broke: 1 s.
+	PollEvery time.Duration
+	// IdleAfter is how long the subscription stays open without a watcher: 10 min.
+	IdleAfter time.Duration
 	// MaxWatchers is how many watchers there may be; past it Watch is refused
 	// with overloaded: 20,000.
 	MaxWatchers int
@@ -77,7 +73,7 @@ type Options struct {
 // Hub distributes job logs to watchers. One Run, any number of watchers.
 type Hub struct {
 	log    Log
-	bus    Receiver
+	bus    bus.Receiver
 	logger *slog.Logger
 	opt    Options
 	slots  chan struct{}
@@ -85,18 +81,24 @@ type Hub struct {
 	// ctx is the life of the hub's own goroutines; Run ends it.
 	ctx    context.Context //nolint:containedctx // a shared read outlives the call that began it
 	cancel context.CancelCauseFunc
-	ready  chan struct{}
-	once   sync.Once // closes ready
+	// live is true while live batches are heard; turned, of capacity 1, tells
+	// the check loop that it changed.
+	live   atomic.Bool
+	turned chan struct{}
+	// wanted, of capacity 1, tells the live loop that there is a feed.
+	wanted chan struct{}
 
 	mu       sync.RWMutex
 	feeds    map[string]*feed
 	watchers int
-	stopped  bool
-	work     sync.WaitGroup
+	// watched counts calls of Watch.
+	watched int64
+	stopped bool
+	work    sync.WaitGroup
 }
 
 // New returns a hub that hears nothing until Run.
-func New(log Log, b Receiver, logger *slog.Logger, opt Options) *Hub {
+func New(log Log, b bus.Receiver, logger *slog.Logger, opt Options) *Hub {
 	if opt.RingBytes <= 0 {
 		opt.RingBytes = 1 << 20
 	}
@@ -106,35 +108,35 @@ func New(log Log, b Receiver, logger *slog.Logger, opt Options) *Hub {
 	if opt.CheckEvery <= 0 {
 		opt.CheckEvery = 5 * time.Second
 	}
+	if opt.PollEvery <= 0 {
+		opt.PollEvery = time.Second
+	}
+	if opt.IdleAfter <= 0 {
+		opt.IdleAfter = 10 * time.Minute
+	}
 	if opt.MaxWatchers <= 0 {
 		opt.MaxWatchers = 20_000
 	}
 	h := &Hub{
 		log: log, bus: b, logger: logger, opt: opt,
-		slots: make(chan struct{}, maxReads),
-		ready: make(chan struct{}),
-		feeds: make(map[string]*feed),
+		slots:  make(chan struct{}, maxReads),
+		turned: make(chan struct{}, 1),
+		wanted: make(chan struct{}, 1),
+		feeds:  make(map[string]*feed),
 	}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	return h
 }
 
-// Ready is closed once the hub hears live batches.
-func (h *Hub) Ready() <-chan struct{} { return h.ready }
-
-// Done is closed once the hub has ended, by the end of Run's context or by a
-// subscription that cannot be opened.
-func (h *Hub) Done() <-chan struct{} { return h.ctx.Done() }
-
-// Run hears live batches and checks positions until ctx ends, then ends every
-// watcher with ErrStopped and waits for reads under way. An error means that
-// the subscription cannot be opened at all.
+// Run hears live batches while there are watchers and checks positions until
+// ctx ends, then ends every watcher with ErrStopped and waits for reads under
+// way. An error means that the subscription can never be opened.
 func (h *Hub) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var loops sync.WaitGroup
 	loops.Go(func() { h.checkLoop(ctx) })
-	err := h.receiveLoop(ctx)
+	err := h.liveLoop(ctx)
 	cancel()
 	loops.Wait()
 	h.stop()
@@ -148,45 +150,6 @@ func (h *Hub) stop() {
 	h.mu.Unlock()
 	h.cancel(ErrStopped)
 	h.work.Wait()
-}
-
-// receiveLoop keeps the subscription open. While it is not, position checks
-// alone carry the watchers.
-func (h *Hub) receiveLoop(ctx context.Context) error {
-	for {
-		heard := make(chan struct{})
-		over := make(chan struct{})
-		var announce sync.WaitGroup
-		announce.Go(func() {
-			select {
-			case <-heard:
-				h.once.Do(func() { close(h.ready) })
-				// What was published while nobody listened is in the log only.
-				h.check(ctx, h.all())
-			case <-over:
-			}
-		})
-		err := h.bus.Receive(ctx, events.SubJobProgressEdge, bus.ReceiveOptions{
-			MaxOutstanding: receiveOutstanding, Ready: heard,
-		}, h.handle)
-		close(over)
-		announce.Wait()
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // whatever ended the subscription, the stop was asked for
-		}
-		switch {
-		case errors.Is(err, bus.ErrClosed), errors.Is(err, bus.ErrInvalid), errors.Is(err, bus.ErrUnknownTopic):
-			return fmt.Errorf("hub: %w", err)
-		}
-		h.logger.WarnContext(ctx, "job progress subscription broke, opening it again", slog.Any("error", err))
-		retry := time.NewTimer(receiveRetry)
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			retry.Stop()
-			return nil
-		}
-	}
 }
 
 // handle takes one announcement. A batch of a job nobody watches here costs a
@@ -232,9 +195,11 @@ func (h *Hub) Watch(jobID string, after int64) (*Watcher, error) {
 	if f == nil {
 		f = newFeed(h, jobID)
 		h.feeds[jobID] = f // from here on live batches are heard; only then is the log read
+		signal(h.wanted)
 	}
 	f.watchers++
 	h.watchers++
+	h.watched++
 	return &Watcher{feed: f, cursor: after}, nil
 }
 

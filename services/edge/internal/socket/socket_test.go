@@ -69,7 +69,6 @@ func openHub(t *testing.T, opt socket.Options, hubOpt hub.Options, l net.Listene
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
-	<-h.Ready()
 	b := &bench{Env: env, t: t, open: streams.New(0)}
 	srv := socket.New(&methods.Service{
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.open.Draining(),

@@ -25,64 +25,112 @@ type Sweeper struct {
 	Leases *job.LeaseWatch
 	Wishes *job.CancelWatch
 	Batch  int
+	// Upkeep is how often an idle gateway is looked through for what is not
+	// urgent, see [Sweeper.Once]; 0: at every sweep.
+	Upkeep time.Duration
+	// Count is how many queued jobs are counted at most; 0: it is only looked
+	// whether there is one.
+	Count int
+	// Start has a worker of its own started for a queued job of lane long; nil:
+	// there are workers for that lane, who are told instead.
+	Start  func(ctx context.Context, jobID string) error
 	Logger *slog.Logger
 	Now    func() time.Time
+
+	upkept time.Time // when the last upkeep was
 }
 
-// Once repairs up to Batch jobs per reason and removes expired claims. Each
-// repair stands alone: a poisoned job document must not keep the others waiting.
-func (s *Sweeper) Once(ctx context.Context) {
-	s.leases(ctx)
-	s.cancels(ctx)
-	for _, why := range job.Dues() {
-		if why == job.DueLease {
-			continue
-		}
-		due, _, err := s.Jobs.DueJobs(ctx, why, s.Now(), s.Batch, "")
-		if err != nil {
-			s.failed(ctx, "query", err, slog.String("due_for", string(why)))
-			continue
-		}
-		for _, j := range due {
-			s.repair(ctx, j)
-		}
+// Once repairs up to Batch jobs per reason, removes expired claims and returns
+// what it saw. Each repair stands alone: a poisoned job document must not keep
+// the others waiting.
+//
+// An idle gateway is asked two questions, is anything leased and is anything
+// queued. What can only be there beside such jobs (cancels, jobs that wait for a
+// slot) is looked for when the answer is yes; all else, and what a crash left of
+// those, once in Upkeep. Nothing is written when nothing is due.
+func (s *Sweeper) Once(ctx context.Context) Load {
+	load := s.leases(ctx)
+	s.queued(ctx, &load)
+	upkeep := s.Now().Sub(s.upkept) >= s.Upkeep
+	if load.Live() || upkeep {
+		load.Cancels = s.cancels(ctx)
+		s.due(ctx, job.DueAdmit)
 	}
-	if _, err := s.Claims.Purge(ctx, s.Now(), s.Batch); err != nil {
-		s.failed(ctx, "purge", err)
+	if upkeep {
+		s.due(ctx, job.DueArchive)
+		s.due(ctx, job.DueExpire)
+		if _, err := s.Claims.Purge(ctx, s.Now(), s.Batch); err != nil {
+			s.failed(ctx, "purge", err)
+		}
+		s.upkept = s.Now()
+	}
+	return load
+}
+
+// queued counts the jobs that may be claimed, and repairs those that have
+// waited for too long.
+func (s *Sweeper) queued(ctx context.Context, load *Load) {
+	jobs, _, err := s.Jobs.DueJobs(ctx, job.DueClaim, s.Now().Add(farFuture), max(s.Count, 1), "")
+	if err != nil {
+		s.failed(ctx, "query", err, slog.String("due_for", string(job.DueClaim)))
+		load.Unknown = true
+		return
+	}
+	for _, j := range jobs {
+		load.queued(j)
+	}
+	if len(jobs) > 0 && !s.Now().Before(jobs[0].DueAt) {
+		s.due(ctx, job.DueClaim)
+	}
+}
+
+// due repairs what is due for one reason.
+func (s *Sweeper) due(ctx context.Context, why job.Due) {
+	jobs, _, err := s.Jobs.DueJobs(ctx, why, s.Now(), s.Batch, "")
+	if err != nil {
+		s.failed(ctx, "query", err, slog.String("due_for", string(why)))
+		return
+	}
+	for _, j := range jobs {
+		s.repair(ctx, j)
 	}
 }
 
 // leases looks at every lease there is, for only who has seen a lease stand
 // still may call it dead: one read for each running job. It does not ask the
 // leases' own times, because they are of other clocks.
-func (s *Sweeper) leases(ctx context.Context) {
+func (s *Sweeper) leases(ctx context.Context) (load Load) {
 	for cursor := ""; ; {
 		jobs, next, err := s.Jobs.DueJobs(ctx, job.DueLease, s.Now().Add(farFuture), leasePage, cursor)
 		if err != nil {
 			s.failed(ctx, "query", err, slog.String("due_for", string(job.DueLease)))
-			return
+			load.Unknown = true
+			return load
 		}
 		for _, j := range jobs {
+			load.running(j)
 			if s.Leases.Dead(j) {
 				s.repair(ctx, j)
 			}
 		}
 		if next == "" {
 			s.Leases.EndRound()
-			return
+			return load
 		}
 		cursor = next
 	}
 }
 
-// cancels settles what people wanted stopped and nobody has stopped.
-func (s *Sweeper) cancels(ctx context.Context) {
+// cancels settles what people wanted stopped and nobody has stopped, and
+// returns how many there were.
+func (s *Sweeper) cancels(ctx context.Context) (n int) {
 	for cursor := ""; ; {
 		open, next, err := s.Jobs.OpenCancels(ctx, leasePage, cursor)
 		if err != nil {
 			s.failed(ctx, "query", err)
-			return
+			return n
 		}
+		n += len(open)
 		for _, c := range open {
 			if err := s.Jobs.Enforce(ctx, c, s.Wishes); err != nil {
 				s.failed(ctx, "cancel", err, slog.String("job_id", c.JobID))
@@ -90,7 +138,7 @@ func (s *Sweeper) cancels(ctx context.Context) {
 		}
 		if next == "" {
 			s.Wishes.EndRound()
-			return
+			return n
 		}
 		cursor = next
 	}
@@ -101,7 +149,11 @@ func (s *Sweeper) repair(ctx context.Context, j *job.Job) {
 		return
 	}
 	id, why := slog.String("job_id", j.ID), slog.String("due_for", string(j.DueFor))
-	if err := s.Jobs.Repair(ctx, j); err != nil {
+	fix := func() error { return s.Jobs.Repair(ctx, j) }
+	if s.Start != nil && j.DueFor == job.DueClaim && j.Lane == job.LaneLong {
+		fix = func() error { return s.Start(ctx, j.ID) }
+	}
+	if err := fix(); err != nil {
 		s.failed(ctx, "repair", err, id, why)
 		return
 	}

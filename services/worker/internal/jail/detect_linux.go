@@ -73,9 +73,35 @@ func explain(output string) error {
 			return u
 		}
 	}
-	if raw, err := os.ReadFile("/proc/self/status"); err == nil && strings.Contains(string(raw), "\nSeccomp:\t2\n") {
+	switch raw, err := os.ReadFile("/proc/self/status"); {
+	case err == nil && strings.Contains(string(raw), "\nSeccomp:\t2\n"):
 		u.Reason = "the worker runs under a seccomp filter, most likely a container's default profile, that refuses namespaces"
-		u.Fix = "Allow clone, unshare, mount and pivot_root in the container's seccomp profile (Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined)."
+		u.Fix = "Allow clone, unshare, mount and pivot_root in the container's seccomp profile. " + containerFlags
+	case procMasked():
+		u.Reason = "parts of /proc are masked in the worker's container, so that the kernel refuses a new /proc in the jail"
+		u.Fix = containerFlags
 	}
 	return u
+}
+
+// containerFlags let a container build jails. It needs no capability and no
+// --privileged.
+const containerFlags = "Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined. " +
+	"Podman: --security-opt seccomp=unconfined --security-opt unmask=ALL. " +
+	"Kubernetes: seccompProfile Unconfined and procMount Unmasked."
+
+// procMasked reports whether something is mounted over parts of /proc, as
+// container runtimes do.
+func procMasked() bool {
+	raw, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(raw)) {
+		const mountPoint = 4 // proc(5)
+		if f := strings.Fields(line); len(f) > mountPoint && strings.HasPrefix(f[mountPoint], "/proc/") && f[mountPoint] != "/proc/sys/fs/binfmt_misc" {
+			return true
+		}
+	}
+	return false
 }

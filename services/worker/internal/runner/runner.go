@@ -59,10 +59,25 @@ func (r *Runner) Poke(jobID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if run, ok := r.running[jobID]; ok {
-		select {
-		case run.poke <- struct{}{}:
-		default: // it is about to look anyway
-		}
+		run.look()
+	}
+}
+
+// PokeAll is Poke for every job that runs here: for what was told while nobody
+// listened.
+func (r *Runner) PokeAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.running {
+		run.look()
+	}
+}
+
+// look makes the run read its control document.
+func (u *run) look() {
+	select {
+	case u.poke <- struct{}{}:
+	default: // it is about to look anyway
 	}
 }
 

@@ -23,7 +23,9 @@ const (
 
 // hello is one job through the gateway as its client sees it.
 type hello struct {
-	acked, first, total time.Duration
+	// acked, running and first are until the answer to the submit, job.started and
+	// the first event of Codex itself.
+	acked, running, first, total time.Duration
 }
 
 // measureHello compares a job through the gateway with a codex exec of the same
@@ -111,6 +113,9 @@ func (s *socket) hello(ctx context.Context) (h hello, err error) {
 		ev, at, err := s.event(ctx)
 		if err != nil {
 			return h, err
+		}
+		if ev.Type == eventlog.TypeStarted && h.running == 0 {
+			h.running = at.Sub(begin)
 		}
 		if ev.Type == eventlog.TypeCodex && h.first == 0 {
 			h.first = at.Sub(begin)

@@ -45,6 +45,7 @@ type measurement struct {
 func measurements() []measurement {
 	return []measurement{
 		{"start", measureStart},
+		{"services", measureServices},
 		{"idle", measureIdle},
 		{"sockets", measureIdleSockets},
 		{"ping", measurePing},
@@ -58,6 +59,7 @@ func measurements() []measurement {
 		{"growth", measureGrowth},
 		{"recovery", measureRecovery},
 		{"hello", measureHello},
+		{"cloud", measureCloud},
 	}
 }
 

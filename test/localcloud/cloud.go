@@ -114,7 +114,7 @@ func (p *Project) Bootstrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("localcloud: %w", err)
 	}
-	if err := gcp.Bootstrap(ctx, cfg, slog.New(slog.DiscardHandler)); err != nil {
+	if err := gcp.Bootstrap(ctx, cfg, gcp.BootstrapOptions{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return fmt.Errorf("localcloud: %w", err)
 	}
 	return nil

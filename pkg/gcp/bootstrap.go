@@ -35,10 +35,9 @@ func Bootstrap(ctx context.Context, cfg Config, opt BootstrapOptions) error {
 		return fmt.Errorf("gcp: bootstrap: %w", err)
 	}
 	deps.Logger.InfoContext(ctx, "creating topics and subscriptions", slog.String("project", cfg.Project))
-	errs := []error{messages.Bootstrap(ctx), messages.Close()}
+	busErr := errors.Join(messages.Bootstrap(ctx), messages.Close())
 	deps.Logger.InfoContext(ctx, "creating bucket", slog.String("bucket", cfg.Bucket))
-	errs = append(errs, gcsblobs.Create(ctx, cfg.Project, blobsConfig(&cfg)))
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(busErr, gcsblobs.Create(ctx, cfg.Project, blobsConfig(&cfg))); err != nil {
 		return fmt.Errorf("gcp: bootstrap: %w", err)
 	}
 	return nil

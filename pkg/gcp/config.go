@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+
+	"codexgateway.dev/pkg/gcp/pubsubbus"
 )
 
 // Sources of secrets.
@@ -19,12 +21,12 @@ const (
 // Ways to trust a push request.
 const (
 	// PushVerify checks the OIDC token of every request.
-	PushVerify = "verify"
-	// PushIAM trusts Cloud Run, which has checked the token and taken its
-	// signature away: only for a service that requires authentication.
-	PushIAM = "iam"
+	PushVerify = string(pubsubbus.PushVerify)
+	// PushIAM leaves the signature to Cloud Run, which has checked it and taken
+	// it away, and checks the rest: only for a service that requires authentication.
+	PushIAM = string(pubsubbus.PushIAM)
 	// PushNone lets everybody in: only with the Pub/Sub emulator, which sends no token.
-	PushNone = "none"
+	PushNone = string(pubsubbus.PushOpen)
 )
 
 // Config is the platform's part of a service's configuration.
@@ -96,11 +98,11 @@ func (c *Config) Validate() []error {
 
 func (p *Push) validate(emulated bool) []error {
 	var wrong []error
-	if p.Auth == PushVerify && p.Audience == "" {
-		wrong = append(wrong, errors.New("CODEXGW_PUSH_AUDIENCE is required when CODEXGW_PUSH_AUTH is verify"))
+	if p.Auth != PushNone && p.Audience == "" {
+		wrong = append(wrong, errors.New("CODEXGW_PUSH_AUDIENCE is required unless CODEXGW_PUSH_AUTH is none"))
 	}
-	if p.Auth == PushVerify && p.Account == "" {
-		wrong = append(wrong, errors.New("CODEXGW_PUSH_ACCOUNT is required when CODEXGW_PUSH_AUTH is verify"))
+	if p.Auth != PushNone && p.Account == "" {
+		wrong = append(wrong, errors.New("CODEXGW_PUSH_ACCOUNT is required unless CODEXGW_PUSH_AUTH is none"))
 	}
 	if p.Auth == PushNone && !emulated {
 		wrong = append(wrong, errors.New("CODEXGW_PUSH_AUTH may be none only with PUBSUB_EMULATOR_HOST: anybody could feed the service"))

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,7 +172,7 @@ func TestOpenFailsAndLeavesNothingBehind(t *testing.T) { //nolint:paralleltest /
 		Project: "p", Bucket: "b", Secrets: gcp.SecretsManager, PubSubEmulator: "127.0.0.1:1", FirestoreEmulator: "127.0.0.1:1",
 		StorageEmulator: "127.0.0.1:1", SecretsEmulator: "127.0.0.1:1",
 	}
-	for label, break_ := range map[string]func(*gcp.Config){
+	for label, spoil := range map[string]func(*gcp.Config){
 		"no project":                 func(c *gcp.Config) { c.Project = "" },
 		"no bucket":                  func(c *gcp.Config) { c.Bucket = "" },
 		"a key file that is missing": func(c *gcp.Config) { c.SignerKeyFile = filepath.Join(t.TempDir(), "none") },
@@ -180,7 +181,7 @@ func TestOpenFailsAndLeavesNothingBehind(t *testing.T) { //nolint:paralleltest /
 		},
 	} {
 		cfg := good
-		break_(&cfg)
+		spoil(&cfg)
 		if p, err := gcp.Open(t.Context(), cfg, gcp.Deps{Schema: docstore.Schema{{Name: "things"}}, Logger: quiet()}); err == nil {
 			closeIt(t, p)
 			t.Errorf("%s: opened", label)
@@ -204,6 +205,21 @@ func TestSecretsFromTheEnvironment(t *testing.T) { //nolint:paralleltest // see 
 		if v, err := p.Secrets.Get(t.Context(), name); err != nil || v.Reveal() != want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestPushesAreMountedBehindTheirAuthentication(t *testing.T) { //nolint:paralleltest // see TestConformance
+	mux := http.NewServeMux()
+	p := open(t, gcp.Config{
+		Project: "p", Bucket: "b", Secrets: gcp.SecretsEnv,
+		PubSubEmulator: "127.0.0.1:1", FirestoreEmulator: "127.0.0.1:1", StorageEmulator: "127.0.0.1:1",
+		Push: gcp.Push{Subscriptions: []string{events.SubJobCommandsWorker}, Auth: gcp.PushVerify, Audience: "a", Account: "b@c"},
+	}, gcp.Deps{PushMux: mux})
+	defer closeIt(t, p)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/push/"+events.SubJobCommandsWorker, strings.NewReader("{}")))
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("a push without a token: %d, want 401", w.Code)
 	}
 }
 
@@ -272,7 +288,7 @@ func TestConfigReportsEverythingAtOnce(t *testing.T) {
 		"no port":                   {env: with(emulators, "STORAGE_EMULATOR_HOST", "localhost"), want: []string{"STORAGE_EMULATOR_HOST"}},
 		"two signers":               {env: with(real, "CODEXGW_SIGNER_EMAIL", "a@b", "CODEXGW_SIGNER_KEY_FILE", "f"), want: []string{"CODEXGW_SIGNER_EMAIL"}},
 		"push that is verified":     {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUDIENCE", "a", "CODEXGW_PUSH_ACCOUNT", "b")},
-		"push behind IAM":           {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUTH", "iam")},
+		"push behind IAM":           {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUTH", "iam", "CODEXGW_PUSH_AUDIENCE", "a", "CODEXGW_PUSH_ACCOUNT", "b")},
 		"push of nobody":            {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s"), want: []string{"CODEXGW_PUSH_AUDIENCE", "CODEXGW_PUSH_ACCOUNT"}},
 		"push of anybody":           {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUTH", "none"), want: []string{"CODEXGW_PUSH_AUTH"}},
 		"push of anybody, emulated": {env: with(emulators, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUTH", "none")},

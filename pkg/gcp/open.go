@@ -166,11 +166,13 @@ func openBus(ctx context.Context, cfg *Config, deps *Deps, auth []option.ClientO
 	if deps.PushMux == nil {
 		return nil, errors.New("CODEXGW_PUSH_SUBSCRIPTIONS is set for a service that receives no pushes")
 	}
-	c.Push = &pubsubbus.Push{Subscriptions: cfg.Push.Subscriptions}
+	c.Push = &pubsubbus.Push{Subscriptions: cfg.Push.Subscriptions, Auth: pubsubbus.PushAuth{
+		Mode: pubsubbus.PushMode(cfg.Push.Auth), Audience: cfg.Push.Audience, ServiceAccount: cfg.Push.Account, KeysURL: cfg.Push.KeysURL,
+	}}
 	d, err := pubsubbus.Open(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	// deps.PushMux.Handle("/push/", c.Push)
+	deps.PushMux.Handle(pubsubbus.PushPath, c.Push)
 	return d, nil
 }

@@ -59,11 +59,11 @@ func StartRunAdmin(ctx context.Context, addr string) (*RunAdmin, error) {
 	return s, nil
 }
 
-// NewRunAdmin is a server that ends with t.
-func NewRunAdmin(t testing.TB) *RunAdmin {
-	t.Helper()
-	s, err := StartRunAdmin(t.Context(), "")
-	return ending(t, s, err)
+// NewRunAdmin is a server that ends with tb.
+func NewRunAdmin(tb testing.TB) *RunAdmin {
+	tb.Helper()
+	s, err := StartRunAdmin(tb.Context(), "")
+	return ending(tb, s, err)
 }
 
 // AddJob makes a job exist, by its full name.
@@ -102,8 +102,8 @@ func (s *RunAdmin) run(w http.ResponseWriter, r *http.Request) {
 	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/v2/"), ":run")
 	var body struct {
 		Overrides struct {
-			Timeout            string     `json:"timeout"`
-			ContainerOverrides []struct { //nolint:tagliatelle // Google's names
+			Timeout            string `json:"timeout"`
+			ContainerOverrides []struct {
 				Env []struct{ Name, Value string } `json:"env"`
 			} `json:"containerOverrides"` //nolint:tagliatelle // Google's names
 		} `json:"overrides"`

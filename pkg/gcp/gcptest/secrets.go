@@ -61,11 +61,11 @@ func (s *Secrets) serve(ln net.Listener) {
 	_ = s.server.Serve(ln) // ends with Stop
 }
 
-// NewSecrets is a server that ends with t.
-func NewSecrets(t testing.TB) *Secrets {
-	t.Helper()
-	s, err := StartSecrets(t.Context(), "")
-	return ending(t, s, err)
+// NewSecrets is a server that ends with tb.
+func NewSecrets(tb testing.TB) *Secrets {
+	tb.Helper()
+	s, err := StartSecrets(tb.Context(), "")
+	return ending(tb, s, err)
 }
 
 // Stop ends the server and its connections. Stopping twice is fine.

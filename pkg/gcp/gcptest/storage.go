@@ -62,22 +62,22 @@ func (s *Storage) Stop() error {
 	return err
 }
 
-// NewStorage is a server in memory that ends with t.
-func NewStorage(t testing.TB, buckets ...string) *Storage {
-	t.Helper()
-	s, err := StartStorage(t.Context(), StorageConfig{Buckets: buckets})
-	return ending(t, s, err)
+// NewStorage is a server in memory that ends with tb.
+func NewStorage(tb testing.TB, buckets ...string) *Storage {
+	tb.Helper()
+	s, err := StartStorage(tb.Context(), StorageConfig{Buckets: buckets})
+	return ending(tb, s, err)
 }
 
-// ending stops what was started when t ends.
-func ending[S interface{ Stop() error }](t testing.TB, s S, err error) S {
-	t.Helper()
+// ending stops what was started when tb ends.
+func ending[S interface{ Stop() error }](tb testing.TB, s S, err error) S {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Stop(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s

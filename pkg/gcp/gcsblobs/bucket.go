@@ -125,10 +125,10 @@ func (b *bucket) Copy(ctx context.Context, dst, src string, opts *driver.CopyOpt
 }
 
 // Delete implements driver.Bucket.
-func (b *bucket) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
+func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := b.inner.Delete(ctx, key); err != nil {
+	if err := b.inner.DeleteWithOptions(ctx, key, &blob.DeleteOptions{BeforeDelete: opts.BeforeDelete}); err != nil {
 		return bare(err)
 	}
 	return nil

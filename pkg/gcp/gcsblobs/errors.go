@@ -14,7 +14,7 @@ import (
 // and a code that ErrorCode judges anew.
 func bare(err error) error {
 	// The error of a gocloud bucket unwraps to its cause and to its code.
-	if coded, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost error only
+	if coded, ok := err.(interface{ Unwrap() []error }); ok {
 		if parts := coded.Unwrap(); len(parts) > 0 && parts[0] != nil {
 			return parts[0]
 		}

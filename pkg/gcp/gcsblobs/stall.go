@@ -2,6 +2,7 @@ package gcsblobs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -34,7 +35,7 @@ func (g *stallGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := g.next.RoundTrip(r)
 	timer.Stop()
 	if err != nil {
-		if context.Cause(ctx) == error(stalled) {
+		if errors.Is(context.Cause(ctx), stalled) {
 			err = stalled
 		}
 		cancel(nil)
@@ -73,7 +74,7 @@ func (s *receiving) Read(p []byte) (int, error) {
 	s.timer.Reset(s.limit)
 	n, err := s.ReadCloser.Read(p)
 	s.timer.Stop()
-	if err != nil && err != io.EOF && context.Cause(s.ctx) == error(s.stalled) {
+	if err != nil && !errors.Is(err, io.EOF) && errors.Is(context.Cause(s.ctx), s.stalled) {
 		err = s.stalled
 	}
 	return n, err

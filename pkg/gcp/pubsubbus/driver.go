@@ -161,9 +161,6 @@ func withDefaults(s events.Subscription) events.Subscription {
 	return s
 }
 
-// Project is the id of the project that holds the topics.
-func (d *Driver) Project() string { return d.project }
-
 // begin registers a call that Close waits for. done must be called when ok.
 func (d *Driver) begin() (ok bool) {
 	d.mu.Lock()

@@ -111,14 +111,13 @@ func (r *receiver) keepReading() {
 			fine, err = r.read()
 			err = r.d.explain("subscription", r.id, err)
 		}
-		switch {
-		case r.ctx.Err() != nil:
+		if r.ctx.Err() != nil {
 			return
-		case fine && codeOf(err) != codes.NotFound:
-			pause = firstRetry
+		}
+		if fine {
+			pause, fine = firstRetry, codeOf(err) != codes.NotFound
 			continue
 		}
-		fine = false
 		r.d.troubled(r, err)
 		if !wait.For(r.ctx, pause) {
 			return

@@ -26,14 +26,16 @@ var baseline = []struct {
 	{
 		"filters", "it delivers what the filter of a subscription excludes; receivers drop events of other lanes",
 		func(t *testing.T, e *emulator) bool {
-			e.publish(t, "short")
+			t.Helper()
+			e.publishShort(t)
 			return e.pull(t, events.SubJobCommandsWorkerLong, 2*time.Second) == nil
 		},
 	},
 	{
 		"the first retry keeps the minimum backoff", "it delivers a message that was given back for the first time again at once (Features.Backoff)",
 		func(t *testing.T, e *emulator) bool {
-			e.publish(t, "short")
+			t.Helper()
+			e.publishShort(t)
 			m := e.pull(t, events.SubJobCommandsWorkerShort, time.Minute)
 			e.giveBack(t, events.SubJobCommandsWorkerShort, m)
 			began := time.Now()
@@ -44,15 +46,17 @@ var baseline = []struct {
 	{
 		"max outstanding", "it sends a stream more messages than it asked for, so that others get none (Features.MaxOutstanding)",
 		func(t *testing.T, e *emulator) bool {
+			t.Helper()
 			stream := e.stream(t, 1)
-			e.publish(t, "short")
-			e.publish(t, "short")
+			e.publishShort(t)
+			e.publishShort(t)
 			return received(stream, 2, 3*time.Second) < 2
 		},
 	},
 	{
 		"answers to pings", "it answers no ping of a stream, so that a silent stream of an emulator is never suspected",
 		func(t *testing.T, e *emulator) bool {
+			t.Helper()
 			stream := e.stream(t, 1)
 			if err := stream.Send(&pubsubpb.StreamingPullRequest{}); err != nil {
 				t.Fatal(err)
@@ -74,6 +78,7 @@ var baseline = []struct {
 	{
 		"tokens on pushes", "it sends no OIDC token, so that pushes from it are let in unchecked (PushOpen)",
 		func(t *testing.T, e *emulator) bool {
+			t.Helper()
 			tokens := make(chan string, 16)
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				tokens <- req.Header.Get("Authorization")
@@ -89,7 +94,7 @@ var baseline = []struct {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			e.publish(t, "short")
+			e.publishShort(t)
 			select {
 			case token := <-tokens:
 				return token != ""
@@ -102,6 +107,7 @@ var baseline = []struct {
 	{
 		"limits of attributes", "it takes attributes of any number and size; only the codec keeps to the limits",
 		func(t *testing.T, e *emulator) bool {
+			t.Helper()
 			_, err := e.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{
 				Topic:    topicPath(e.d, events.TopicJobCommands),
 				Messages: []*pubsubpb.PubsubMessage{{Attributes: map[string]string{"a": string(make([]byte, 2000))}}},
@@ -140,9 +146,9 @@ func newEmulator(t *testing.T) *emulator {
 	return &emulator{rawClient(t, d), d}
 }
 
-func (e *emulator) publish(t *testing.T, lane string) {
+func (e *emulator) publishShort(t *testing.T) {
 	t.Helper()
-	if err := e.d.Publish(t.Context(), events.TopicJobCommands, jobEvent(t, "e", lane)); err != nil {
+	if err := e.d.Publish(t.Context(), events.TopicJobCommands, jobEvent(t, "e", events.LaneShort)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -259,3 +259,59 @@ func TestAnInstanceSubscriptionThatVanishedIsCreatedAgain(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// A handler whose lease can no longer be extended must learn it: after the ack
+// deadline the message belongs to somebody else.
+func TestALeaseThatCannotBeExtendedIsLost(t *testing.T) {
+	t.Parallel()
+	emu, err := gcptest.StartEmulator(t.Context(), gcptest.PubSub, "")
+	if errors.Is(err, gcptest.ErrNoEmulators) {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := emu.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := openDriver(t, pubsubbus.Config{
+		Emulator: emu.Addr, Topics: []events.Topic{{Name: events.TopicJobCommands}},
+		Subscriptions: []events.Subscription{{
+			Name: "job-commands.held", Topic: events.TopicJobCommands, Mode: events.Shared,
+			AckDeadline: 10 * time.Second, MaxExtension: time.Hour, MinBackoff: time.Second, MaxBackoff: time.Second,
+		}},
+	})
+	if err := d.Bootstrap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began, causes := make(chan time.Time, 1), make(chan error, 1)
+	receiving(t, d, "job-commands.held", 1, func(ctx context.Context, _ *bus.Delivery) bus.Outcome {
+		began <- time.Now()
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return bus.Outcome{Verdict: bus.Ack}
+	})
+	if err := publishIn(d, time.Minute, jobEvent(t, "held", "short")); err != nil {
+		t.Fatal(err)
+	}
+	at := <-began
+	// Alive past its first deadline, because it is extended.
+	select {
+	case cause := <-causes:
+		t.Fatalf("lost after %v: %v", time.Since(at), cause)
+	case <-time.After(13 * time.Second):
+	}
+	if err := emu.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case cause := <-causes:
+		if !errors.Is(cause, bus.ErrLeaseLost) {
+			t.Errorf("cause %v, want ErrLeaseLost", cause)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the handler was not told")
+	}
+}

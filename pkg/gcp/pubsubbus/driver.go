@@ -98,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		d.byName[s.Name] = withDefaults(s)
 	}
 	if cfg.Push != nil {
-		if err := cfg.Push.bind(d, cfg.Now); err != nil {
+		if err := cfg.Push.bind(ctx, d, cfg.Now); err != nil {
 			return nil, err
 		}
 		d.push = cfg.Push
@@ -161,9 +161,6 @@ func withDefaults(s events.Subscription) events.Subscription {
 	return s
 }
 
-// Project is the id of the project that holds the topics.
-func (d *Driver) Project() string { return d.project }
-
 // begin registers a call that Close waits for. done must be called when ok.
 func (d *Driver) begin() (ok bool) {
 	d.mu.Lock()
@@ -197,4 +194,5 @@ func (d *Driver) Close() error {
 }
 
 func (d *Driver) topicPath(name string) string { return "projects/" + d.project + "/topics/" + name }
-func (d *Driver) subPath(id string) string     { return "projects/" + d.project + "/subscriptions/" + id }
+
+func (d *Driver) subPath(id string) string { return "projects/" + d.project + "/subscriptions/" + id }

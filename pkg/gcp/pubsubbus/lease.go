@@ -160,7 +160,7 @@ func (ls *leases) stop() {
 	ls.mu.Lock()
 	ls.stopping = true
 	now := time.Now()
-	var last []*lease
+	last := make([]*lease, 0, len(ls.live))
 	for l := range ls.live {
 		if end := now.Add(ls.sub.AckDeadline); end.Before(l.endsBy) {
 			l.endsBy = end
@@ -263,7 +263,7 @@ func (ls *leases) extendAll(due []*lease) {
 	began := time.Now()
 	ok := ls.batches(ids, "extend", func(ctx context.Context, ids []string) error {
 		return ls.d.client.SubscriptionAdminClient.ModifyAckDeadline(ctx, &pubsubpb.ModifyAckDeadlineRequest{
-			Subscription: ls.path, AckIds: ids, AckDeadlineSeconds: int32(ls.sub.AckDeadline / time.Second),
+			Subscription: ls.path, AckIds: ids, AckDeadlineSeconds: wholeSeconds(ls.sub.AckDeadline),
 		})
 	})
 	if !ok {

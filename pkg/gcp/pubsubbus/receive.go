@@ -62,7 +62,7 @@ func (d *Driver) Receive(ctx context.Context, subscription string, opt bus.Recei
 	defer d.active.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(d.life, func() { cancel(bus.ErrClosed) })()
+	defer context.AfterFunc(d.life, func() { cancel(bus.ErrClosed) })() //nolint:contextcheck // it joins two lives
 
 	r := &receiver{
 		d: d, sub: sub, handler: h, slots: opt.MaxOutstanding, free: opt.MaxOutstanding,
@@ -73,7 +73,7 @@ func (d *Driver) Receive(ctx context.Context, subscription string, opt bus.Recei
 			return fmt.Errorf("pubsubbus: receive: %w", err)
 		}
 	} else {
-		r.pull()
+		r.pull() //nolint:contextcheck // the receiver has the context
 	}
 	if errors.Is(context.Cause(ctx), bus.ErrClosed) {
 		return fmt.Errorf("pubsubbus: receive: %w", bus.ErrClosed)
@@ -111,14 +111,13 @@ func (r *receiver) keepReading() {
 			fine, err = r.read()
 			err = r.d.explain("subscription", r.id, err)
 		}
-		switch {
-		case r.ctx.Err() != nil:
+		if r.ctx.Err() != nil {
 			return
-		case fine && codeOf(err) != codes.NotFound:
-			pause = firstRetry
+		}
+		if fine {
+			pause, fine = firstRetry, codeOf(err) != codes.NotFound
 			continue
 		}
-		fine = false
 		r.d.troubled(r, err)
 		if !wait.For(r.ctx, pause) {
 			return

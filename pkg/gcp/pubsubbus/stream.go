@@ -45,7 +45,7 @@ func (r *receiver) read() (fine bool, err error) {
 	}
 	if err := stream.Send(&pubsubpb.StreamingPullRequest{
 		Subscription: r.leases.path, ClientId: r.id, ProtocolVersion: streamProtocol,
-		StreamAckDeadlineSeconds: int32(r.sub.AckDeadline / time.Second),
+		StreamAckDeadlineSeconds: wholeSeconds(r.sub.AckDeadline),
 		MaxOutstandingMessages:   int64(r.slots), MaxOutstandingBytes: outstandingBytes,
 	}); err != nil && !errors.Is(err, io.EOF) { // after EOF Recv says why
 		return false, err

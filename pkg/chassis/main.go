@@ -72,6 +72,9 @@ type Runtime struct {
 // NewGroup returns an empty group with the process's health and limits.
 func (rt *Runtime) NewGroup() *Group { return NewGroup(rt.Log, rt.Health, rt.limits) }
 
+// DrainTimeout is how long work in hand may go on after the signal.
+func (rt *Runtime) DrainTimeout() time.Duration { return rt.limits.Drain }
+
 // SignalError is the cause of a context that a signal ended.
 type SignalError struct{ Signal os.Signal }
 

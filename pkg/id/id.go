@@ -19,6 +19,7 @@ const (
 	Worker       Kind = "wrk"
 	Claim        Kind = "clm"
 	Turn         Kind = "turn"
+	Instance     Kind = "inst"
 )
 
 // alphabet is base 32 without padding, lower case: safe in URLs, file names,

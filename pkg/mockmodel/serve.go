@@ -32,11 +32,14 @@ type Running struct {
 	err  error
 }
 
-// Start listens on a free port of 127.0.0.1 and serves a mock model there until
+// Start listens on Options.Addr and serves a mock model there until
 // [Running.Stop]. Ending ctx ends the requests in flight, not the listener.
 func Start(ctx context.Context, opt Options) (*Running, error) {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if opt.Addr == "" {
+		opt.Addr = "127.0.0.1:0"
+	}
+	ln, err := lc.Listen(ctx, "tcp", opt.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("mockmodel: listen: %w", err)
 	}

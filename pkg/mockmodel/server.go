@@ -28,6 +28,8 @@ const maxBody = 64 << 20
 
 // Options configure a [Server]. The zero value works.
 type Options struct {
+	// Addr is where [Start] listens; empty: a free port of 127.0.0.1.
+	Addr string
 	// Now stamps created_at; nil is time.Now.
 	Now func() time.Time
 	// Logger gets one debug line per request, without its text; nil is silent.

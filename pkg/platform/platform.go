@@ -46,25 +46,34 @@ type Status struct {
 	Err error
 }
 
-// Check asks all ports at once, each for at most 5 s, and answers in a fixed
-// order: for /ready.
-func (p *Platform) Check(ctx context.Context) []Status {
-	checks := []struct {
-		name string
-		ping func(context.Context) error
-	}{
+// Port is one port and the question whether it can serve.
+type Port struct {
+	// Name is "bus", "docs", "blobs" or "secrets".
+	Name string
+	Ping func(context.Context) error
+}
+
+// Ports lists the ports in a fixed order.
+func (p *Platform) Ports() []Port {
+	return []Port{
 		{"bus", p.Bus.Ping},
 		{"docs", p.Docs.Ping},
 		{"blobs", p.pingBlobs},
 		{"secrets", p.Secrets.Ping},
 	}
+}
+
+// Check asks all ports at once, each for at most 5 s, and answers in a fixed
+// order: for /ready.
+func (p *Platform) Check(ctx context.Context) []Status {
+	checks := p.Ports()
 	out := make([]Status, len(checks))
 	var all sync.WaitGroup
 	for i, c := range checks {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 			defer cancel()
-			out[i] = Status{Name: c.name, Err: c.ping(ctx)}
+			out[i] = Status{Name: c.Name, Err: c.Ping(ctx)}
 		})
 	}
 	all.Wait()

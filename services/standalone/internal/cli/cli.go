@@ -34,6 +34,9 @@ type Process struct {
 	HTTPClient *http.Client
 	// Assemble composes the gateway for codexgw up; nil: up.Assemble.
 	Assemble up.AssembleFunc
+	// Bootstrap creates what the services need on the cloud platform; nil: this
+	// program cannot.
+	Bootstrap BootstrapFunc
 	// Checks are added to those of codexgw doctor, after the basic ones.
 	Checks func(doctor.Environment) []doctor.Check
 }
@@ -96,7 +99,7 @@ Exit codes: 0 ok, 1 the job or the command failed, 2 wrong usage,
 	root.PersistentFlags().StringVar(&a.flags.URL, "url", "", "the gateway's URL (CODEXGW_URL; default "+settings.DefaultURL+")")
 	root.PersistentFlags().StringVar(&a.flags.KeyFile, "key-file", "", "a file that holds the API key (CODEXGW_KEY_FILE)")
 	root.AddCommand(a.upCommand(), a.submitCommand(), a.watchCommand(), a.getCommand(), a.listCommand(), a.cancelCommand(),
-		a.diffCommand(), a.applyCommand(), a.artifactsCommand(), a.doctorCommand(), a.versionCommand())
+		a.diffCommand(), a.applyCommand(), a.artifactsCommand(), a.bootstrapCommand(), a.mockModelCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

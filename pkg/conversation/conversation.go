@@ -34,7 +34,7 @@ func Schema() []docstore.Collection {
 				{Name: "tenant", Kind: docstore.String},
 				{Name: "updated_at", Kind: docstore.Int},
 			},
-			Indexes: []docstore.Index{{Name: "by_tenant", Equal: []string{"tenant"}, Order: "updated_at"}},
+			Indexes: []docstore.Index{{Name: "by_tenant", Equal: []string{"tenant"}, Order: "updated_at", Read: docstore.Descending}},
 		},
 		{Name: SessionsCollection},
 	}

@@ -25,14 +25,14 @@ var (
 )
 
 // Limits every driver honours: the smallest of all platforms (Firestore: 1 MiB
-// a document with its name and fields, 1,500 bytes an indexed string, 10 MiB a
-// commit).
+// a document with its name and fields, 1,500 bytes an indexed string and the one
+// that Firestore adds to it, 10 MiB a commit).
 const (
 	// MaxDocBytes bounds Data. The rest of Firestore's 1 MiB is for the id, the
 	// fields and their encoding.
 	MaxDocBytes = 1<<20 - 64<<10
 	// MaxFieldBytes bounds a string in Fields.
-	MaxFieldBytes = 1500
+	MaxFieldBytes = 1499
 	// MaxIDBytes bounds Key.ID.
 	MaxIDBytes = 512
 	// MaxCommitBytes bounds data, ids and fields of one commit together.
@@ -113,8 +113,8 @@ type Query struct {
 	Equal []any
 	// From and To bound the index's Order field: From <= value < To. nil: open.
 	From, To any
-	// Desc reverses the order. Documents with equal order values are ordered
-	// by id, in the same direction.
+	// Desc reverses the order; the index must declare it. Documents with equal
+	// order values are ordered by id, in the same direction.
 	Desc bool
 	// Limit is 1 to MaxPage; 0 means 100.
 	Limit int
@@ -125,6 +125,9 @@ type Query struct {
 
 // Page is one answer to a query. Only an empty Next says that it is the last
 // page: one with a Next may have fewer documents than the limit, see MaxPageBytes.
+// A page that holds as many documents as the limit may have a Next with nothing
+// after it, and the page after that is then empty with an empty Next: to look
+// one document further costs a read on a platform that bills them.
 type Page struct {
 	Docs []Doc
 	Next string

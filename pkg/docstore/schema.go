@@ -21,11 +21,38 @@ type Field struct {
 	Kind Kind
 }
 
+// Direction says in which directions an index is read.
+type Direction int
+
+// An index is read forwards unless it says otherwise. Firestore keeps a separate
+// index for each direction, which costs storage and time at every write, so an
+// index declares no more than its queries need.
+const (
+	Ascending Direction = iota
+	Descending
+	BothWays
+)
+
 // Index answers queries by equality on some fields and order on one.
 type Index struct {
 	Name  string
 	Equal []string
 	Order string
+	// Read is how queries may read it; Query.Desc against it is ErrInvalid.
+	Read Direction
+}
+
+// Reads reports whether a query in the direction may use the index.
+func (ix Index) Reads(desc bool) bool {
+	switch ix.Read {
+	case Ascending:
+		return !desc
+	case Descending:
+		return desc
+	case BothWays:
+		return true
+	}
+	return false
 }
 
 // Collection declares a set of documents. A query that no index declares is
@@ -49,6 +76,10 @@ const (
 	maxFields    = 20
 	maxIndexes   = 20
 )
+
+// reserved are the names under which a platform may store what belongs to a
+// document beside its declared fields.
+var reserved = [...]string{"data", "rev", "expire_time"}
 
 // Collection returns the declaration of a collection.
 func (s Schema) Collection(name string) (Collection, bool) {
@@ -82,7 +113,8 @@ func (c Collection) Kind(field string) (Kind, bool) {
 
 // Validate reports everything wrong with the declaration at once, as ErrInvalid.
 // Names are [a-z][a-z0-9_]*, at most 64 bytes: every platform can use them as
-// they are, also where names are not case-sensitive.
+// they are, also where names are not case-sensitive. Fields named data, rev and
+// expire_time are refused: a platform stores its own part of a document there.
 func (s Schema) Validate() error {
 	var problems []error
 	seen := make(map[string]bool, len(s))
@@ -115,7 +147,7 @@ func (c Collection) validate() []error {
 	}
 	kinds := make(map[string]Kind, len(c.Fields))
 	for _, f := range c.Fields {
-		if !validName(f.Name) {
+		if !validName(f.Name) || slices.Contains(reserved[:], f.Name) {
 			bad("field %q: bad name", f.Name)
 		}
 		if f.Kind != String && f.Kind != Int {
@@ -135,6 +167,9 @@ func (c Collection) validate() []error {
 			bad("index %q is declared twice", ix.Name)
 		}
 		indexes[ix.Name] = true
+		if !ix.Reads(false) && !ix.Reads(true) {
+			bad("index %q: bad direction %d", ix.Name, ix.Read)
+		}
 		used := make(map[string]bool, len(ix.Equal)+1)
 		for _, f := range append(slices.Clone(ix.Equal), ix.Order) {
 			if kinds[f] == 0 {

@@ -25,6 +25,8 @@ func TestValidateRefusesWhatNotEveryPlatformCanDo(t *testing.T) {
 		"collection twice":      {{Name: "jobs"}, {Name: "jobs"}},
 		"field twice":           {{Name: "jobs", Fields: []Field{{Name: "a", Kind: Int}, {Name: "a", Kind: Int}}}},
 		"field name":            {{Name: "jobs", Fields: []Field{{Name: "a b", Kind: Int}}}},
+		"reserved field":        {{Name: "jobs", Fields: []Field{{Name: "data", Kind: String}}}},
+		"unknown direction":     {{Name: "jobs", Fields: fields, Indexes: []Index{{Name: "i", Order: "a", Read: BothWays + 1}}}},
 		"no kind":               {{Name: "jobs", Fields: []Field{{Name: "a"}}}},
 		"unknown kind":          {{Name: "jobs", Fields: []Field{{Name: "a", Kind: 3}}}},
 		"many fields":           {{Name: "jobs", Fields: many}},

@@ -74,6 +74,9 @@ func (s *Store) checkQuery(q Query) error {
 	if !ok {
 		return invalid("%s has no index %q", q.Collection, q.Index)
 	}
+	if !ix.Reads(q.Desc) {
+		return invalid("index %s.%s is not declared for this direction", c.Name, ix.Name)
+	}
 	if len(q.Equal) != len(ix.Equal) {
 		return invalid("index %s.%s takes %d values, not %d", c.Name, ix.Name, len(ix.Equal), len(q.Equal))
 	}

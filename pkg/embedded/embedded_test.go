@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) { //nolint:paralleltest // see above
 		}
 		path, _ := dir.(string)
 		return open(t, embedded.Config{Dir: path, Schema: schema})
-	})
+	}, nil)
 }
 
 func open(t *testing.T, cfg embedded.Config) *platform.Platform {

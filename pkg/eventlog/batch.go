@@ -25,7 +25,7 @@ func Schema() docstore.Collection {
 			{Name: "job", Kind: docstore.String},
 			{Name: "last_seq", Kind: docstore.Int},
 		},
-		Indexes: []docstore.Index{{Name: indexByJob, Equal: []string{"job"}, Order: "last_seq"}},
+		Indexes: []docstore.Index{{Name: indexByJob, Equal: []string{"job"}, Order: "last_seq", Read: docstore.BothWays}},
 	}
 }
 

@@ -81,12 +81,10 @@ func (p *Platform) Check(ctx context.Context) []Status {
 }
 
 func (p *Platform) pingBlobs(ctx context.Context) error {
-	ok, err := p.Blobs.IsAccessible(ctx)
-	switch {
-	case err != nil:
+	// Not IsAccessible, which turns "not found" into false: the driver's own
+	// words say which bucket is missing and what to do.
+	if _, _, err := p.Blobs.ListPage(ctx, blob.FirstPageToken, 1, nil); err != nil {
 		return fmt.Errorf("platform: blobs: %w", err)
-	case !ok:
-		return errors.New("platform: the bucket does not exist")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package docstoretest
 
 import (
 	"fmt"
+	"math"
 
 	"codexgateway.dev/pkg/docstore"
 )
@@ -16,6 +17,7 @@ var commitCases = map[string]func(suite){
 			"replace nothing":           replace(plain("missing"), stale, "x"),
 			"replace an older version":  replace(plain("there"), stale, "x"),
 			"replace a version to come": replace(plain("there"), v[0]+1_000_000, "x"),
+			"replace no real version":   replace(plain("there"), math.MaxInt64, "x"),
 			"delete nothing":            remove(plain("missing"), stale),
 			"delete an older version":   remove(plain("there"), stale),
 		} {

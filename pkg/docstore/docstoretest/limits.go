@@ -51,7 +51,7 @@ var limitCases = map[string]func(suite){
 		wantErr(s.t, "id", err, docstore.ErrInvalid)
 	},
 	"a commit of the most writes and nearly the most bytes is one commit": func(s suite) {
-		data := strings.Repeat("x", docstore.MaxCommitBytes/docstore.MaxCommitWrites-100)
+		data := strings.Repeat("x", s.features.CommitBytes/docstore.MaxCommitWrites-100)
 		writes := make([]docstore.Write, 0, docstore.MaxCommitWrites)
 		for i := range docstore.MaxCommitWrites {
 			writes = append(writes, create(plain(fmt.Sprintf("w%d", i)), data))

@@ -42,12 +42,17 @@ var pageCases = map[string]func(suite){
 			docs = append(docs, ranked(fmt.Sprintf("t%03d", i), int64(i)))
 		}
 		s.seed("o", docs...)
-		for limit, want := range map[int]int{0: 100, 7: 7, 101: 101} {
+		for limit, want := range map[int]int{0: 100, 7: 7, 101: 101, 102: 101} {
 			q := byRank("o")
 			q.Limit = limit
 			page, err := s.Query(s.t.Context(), q)
-			if err != nil || len(page.Docs) != want || (page.Next == "") != (want == 101) {
+			must, may := want < len(docs), limit <= len(docs)
+			if more := page.Next != ""; err != nil || len(page.Docs) != want || must && !more || more && !may {
 				s.t.Fatalf("limit %d: %d documents, next %q, %v", limit, len(page.Docs), page.Next, err)
+			}
+			// A cursor with nothing after it is allowed, and leads to the end.
+			if q.Cursor = page.Next; limit == 101 && q.Cursor != "" {
+				wantIDs(s.t, s.ids(q))
 			}
 		}
 	},

@@ -68,8 +68,8 @@ var queryCases = map[string]func(suite){
 	"equality holds on several fields": func(s suite) {
 		s.seed("o", ranked("a", 1), ranked("b", 2), ranked("c", 1))
 		s.seed("p", ranked("d", 1))
-		q := docstore.Query{Collection: "things", Index: "by_both", Equal: []any{"o", int64(1)}}
-		wantIDs(s.t, s.ids(q), "a", "c")
+		q := docstore.Query{Collection: "things", Index: "by_both", Equal: []any{"o", int64(1)}, Desc: true}
+		wantIDs(s.t, s.ids(q), "c", "a")
 	},
 	"numbers are ordered as numbers": func(s suite) {
 		s.seed("o", ranked("e", math.MaxInt64), ranked("c", 10), ranked("b", 9), ranked("d", 1<<53+1),
@@ -173,6 +173,8 @@ var queryCases = map[string]func(suite){
 			"to kind":     {Collection: "things", Index: "all", To: 1},
 			"limit":       {Collection: "things", Index: "all", Limit: docstore.MaxPage + 1},
 			"less":        {Collection: "things", Index: "all", Limit: -1},
+			"descending":  {Collection: "things", Index: "expired", Desc: true},
+			"ascending":   {Collection: "things", Index: "by_both", Equal: []any{"o", int64(1)}},
 		} {
 			_, err := s.Query(s.t.Context(), q)
 			wantErr(s.t, name, err, docstore.ErrInvalid)

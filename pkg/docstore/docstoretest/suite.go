@@ -20,6 +20,10 @@ type Features struct {
 	Racers int
 	// Rounds is how often each race is run; 0 means 10.
 	Rounds int
+	// CommitBytes is how much data one commit takes; 0 means
+	// docstore.MaxCommitBytes. An emulator whose requests are bounded lower than
+	// those of its service declares less.
+	CommitBytes int
 }
 
 // schema is what the suite opens. Both collections hold a document "a" in some
@@ -35,10 +39,10 @@ func schema() docstore.Schema {
 				{Name: "expires_at", Kind: docstore.Int},
 			},
 			Indexes: []docstore.Index{
-				{Name: "by_rank", Equal: []string{"owner"}, Order: "rank"},
-				{Name: "by_name", Equal: []string{"owner"}, Order: "name"},
-				{Name: "by_both", Equal: []string{"owner", "rank"}, Order: "name"},
-				{Name: "all", Order: "rank"},
+				{Name: "by_rank", Equal: []string{"owner"}, Order: "rank", Read: docstore.BothWays},
+				{Name: "by_name", Equal: []string{"owner"}, Order: "name", Read: docstore.BothWays},
+				{Name: "by_both", Equal: []string{"owner", "rank"}, Order: "name", Read: docstore.Descending},
+				{Name: "all", Order: "rank", Read: docstore.BothWays},
 				{Name: "expired", Order: "expires_at"},
 			},
 			Expires: "expires_at",
@@ -64,6 +68,9 @@ func Run(t *testing.T, open func(t *testing.T, schema docstore.Schema) docstore.
 	}
 	if f.Rounds == 0 {
 		f.Rounds = 10
+	}
+	if f.CommitBytes == 0 {
+		f.CommitBytes = docstore.MaxCommitBytes
 	}
 	groups := []map[string]func(suite){
 		documentCases, commitCases, raceCases, queryCases, pageCases, limitCases, endCases,
@@ -177,6 +184,9 @@ func (s suite) ids(q docstore.Query) []string {
 		}
 		if len(page.Docs) == 0 {
 			s.t.Fatal("query: an empty page with a cursor")
+		}
+		if q.Limit > 0 && len(page.Docs) > q.Limit {
+			s.t.Fatalf("query: %d documents, limit %d", len(page.Docs), q.Limit)
 		}
 		q.Cursor = page.Next
 	}

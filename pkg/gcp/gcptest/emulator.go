@@ -89,7 +89,7 @@ func freeAddr(ctx context.Context) (string, error) {
 func (e *Emulator) spawn(args []string) error {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the call; Stop ends it
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.TempDir()} //nolint:forbidigo // a test's process, and Java's launcher needs the path
 	cmd.SysProcAttr = dieWithParent()
 	started, done := make(chan error, 1), make(chan struct{})
 	go func() {

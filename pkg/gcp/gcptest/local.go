@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // Local is the emulators of one test binary: those that the environment names,
@@ -43,16 +45,16 @@ func (l *Local) Main(m *testing.M, after ...func() error) int {
 	return code
 }
 
-// PubSub is the address of the Pub/Sub emulator. A machine without it skips t.
-func (l *Local) PubSub(t testing.TB) string { return l.pubsub.get(t, PubSub) }
+// PubSub is the address of the Pub/Sub emulator. A machine without it skips tb.
+func (l *Local) PubSub(tb testing.TB) string { return l.pubsub.get(tb, PubSub) }
 
-// Firestore is the address of the Firestore emulator. A machine without it skips t.
-func (l *Local) Firestore(t testing.TB) string { return l.firestore.get(t, Firestore) }
+// Firestore is the address of the Firestore emulator. A machine without it skips tb.
+func (l *Local) Firestore(tb testing.TB) string { return l.firestore.get(tb, Firestore) }
 
-func (l *lazy) get(t testing.TB, kind Kind) string {
-	t.Helper()
+func (l *lazy) get(tb testing.TB, kind Kind) string {
+	tb.Helper()
 	l.once.Do(func() {
-		if l.addr = os.Getenv(kind.Env()); l.addr != "" {
+		if l.addr = os.Getenv(kind.Env()); l.addr != "" { //nolint:forbidigo // a test's process
 			return
 		}
 		if l.emulator, l.err = StartEmulator(context.Background(), kind, ""); l.err == nil {
@@ -60,10 +62,10 @@ func (l *lazy) get(t testing.TB, kind Kind) string {
 		}
 	})
 	if errors.Is(l.err, ErrNoEmulators) {
-		t.Skipf("NOT RUN, needs the %s emulator: %v", kind, l.err)
+		tb.Skipf("NOT RUN, needs the %s emulator: %v", kind, l.err)
 	}
 	if l.err != nil {
-		t.Fatal(l.err)
+		tb.Fatal(l.err)
 	}
 	return l.addr
 }
@@ -73,4 +75,11 @@ func (l *lazy) stop() error {
 		return nil
 	}
 	return l.emulator.Stop()
+}
+
+// Leaks are the options of goleak for a package that uses this one: the client
+// of Pub/Sub links a library that starts a goroutine at init, which no one can
+// stop.
+func Leaks() []goleak.Option {
+	return []goleak.Option{goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")}
 }

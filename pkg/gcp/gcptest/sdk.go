@@ -36,13 +36,15 @@ func findSDK() (*sdk, error) {
 		return nil, fmt.Errorf("%w: java is not on the PATH", ErrNoEmulators)
 	}
 	platform := filepath.Join(filepath.Dir(filepath.Dir(gcloud)), "platform")
-	found := &sdk{java: java, jars: map[Kind]string{Firestore: filepath.Join(platform, "cloud-firestore-emulator", "cloud-firestore-emulator.jar")}}
 	// The name of this one carries its version.
 	jars, err := filepath.Glob(filepath.Join(platform, "pubsub-emulator", "lib", "cloud-pubsub-emulator-*.jar"))
 	if err != nil || len(jars) == 0 {
 		return nil, fmt.Errorf("%w: no Pub/Sub emulator in %s", ErrNoEmulators, platform)
 	}
-	found.jars[PubSub] = jars[len(jars)-1]
+	found := &sdk{java: java, jars: map[Kind]string{
+		PubSub:    jars[len(jars)-1],
+		Firestore: filepath.Join(platform, "cloud-firestore-emulator", "cloud-firestore-emulator.jar"),
+	}}
 	if _, err := os.Stat(found.jars[Firestore]); err != nil {
 		return nil, fmt.Errorf("%w: no Firestore emulator in %s", ErrNoEmulators, platform)
 	}

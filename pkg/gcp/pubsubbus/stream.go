@@ -1,0 +1,145 @@
+package pubsubbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+
+	"codexgateway.dev/pkg/bus"
+)
+
+const (
+	// streamSettles is how long a stream must live to count as fine: opening one
+	// tells nothing, the first error comes with the answer.
+	streamSettles = 2 * time.Second
+	// pingEvery keeps the way to the service open, and finds out when it is not.
+	pingEvery = 30 * time.Second
+	// streamProtocol asks for an answer to each ping.
+	streamProtocol = 1
+	// closePatience is how long a receiver that stops waits for the service to
+	// end the stream, after what was under way has come.
+	closePatience = time.Second
+	// outstandingBytes bounds what the service sends beyond the slots' worth of
+	// small messages.
+	outstandingBytes = 4 * bus.MaxMessageBytes
+)
+
+var errSilent = errors.New("the stream is silent")
+
+// read opens a stream and takes messages off it until it breaks. fine reports
+// that it worked for a while; err is why it ended, and only of interest while
+// the receiver's context lives.
+func (r *receiver) read() (fine bool, err error) {
+	// The stream outlives the receiver by a moment, to be closed in order: the
+	// emulator goes on sending to a stream that was only cut.
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.ctx))
+	defer cancel(nil)
+	stream, err := r.d.client.SubscriptionAdminClient.StreamingPull(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := stream.Send(&pubsubpb.StreamingPullRequest{
+		Subscription: r.leases.path, ClientId: r.id, ProtocolVersion: streamProtocol,
+		StreamAckDeadlineSeconds: int32(r.sub.AckDeadline / time.Second),
+		MaxOutstandingMessages:   int64(r.slots), MaxOutstandingBytes: outstandingBytes,
+	}); err != nil && !errors.Is(err, io.EOF) { // after EOF Recv says why
+		return false, err
+	}
+	var settled atomic.Bool
+	settle := func() {
+		if settled.CompareAndSwap(false, true) {
+			r.d.hears(r)
+		}
+	}
+	timer := time.AfterFunc(streamSettles, settle)
+	defer timer.Stop()
+	pulse := newWatch(r.ctx, stream, cancel)
+	defer pulse.end()
+	for {
+		res, err := stream.Recv()
+		if err != nil {
+			timer.Stop()
+			if errors.Is(context.Cause(ctx), errSilent) {
+				err = fmt.Errorf("%w: %w", errSilent, err)
+			}
+			return settled.Load(), err
+		}
+		pulse.heard(res)
+		settle()
+		for _, raw := range res.GetReceivedMessages() {
+			r.arrive(r.leases.newLease(raw))
+		}
+	}
+}
+
+// watch is one stream's pulse.
+type watch struct {
+	stream pubsubpb.Subscriber_StreamingPullClient
+	cancel context.CancelCauseFunc
+	stop   chan struct{}
+	done   chan struct{}
+	// lastBeat is when the last empty answer came, Unix nanoseconds; 0: none yet.
+	lastBeat atomic.Int64
+}
+
+func newWatch(ctx context.Context, stream pubsubpb.Subscriber_StreamingPullClient, cancel context.CancelCauseFunc) *watch {
+	w := &watch{stream: stream, cancel: cancel, stop: make(chan struct{}), done: make(chan struct{})}
+	go w.run(ctx)
+	return w
+}
+
+func (w *watch) end() {
+	close(w.stop)
+	<-w.done
+}
+
+func (w *watch) heard(res *pubsubpb.StreamingPullResponse) {
+	if len(res.GetReceivedMessages()) == 0 || w.lastBeat.Load() != 0 {
+		w.lastBeat.Store(time.Now().UnixNano())
+	}
+}
+
+// run pings the service, and ends a stream whose service used to answer and
+// does not any more: a connection that lost its other side looks like an idle
+// one. The emulator never answers a ping. When ctx ends it closes the stream,
+// and cuts it when the service does not follow.
+func (w *watch) run(ctx context.Context) {
+	defer close(w.done)
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-ctx.Done():
+			w.closeSend()
+			return
+		case <-tick.C:
+		}
+		if last := w.lastBeat.Load(); last != 0 && time.Since(time.Unix(0, last)) > 3*pingEvery {
+			w.cancel(errSilent)
+			return
+		}
+		if err := w.stream.Send(&pubsubpb.StreamingPullRequest{}); err != nil {
+			return // Recv says why
+		}
+	}
+}
+
+func (w *watch) closeSend() {
+	if err := w.stream.CloseSend(); err == nil {
+		patience := time.NewTimer(closePatience)
+		defer patience.Stop()
+		select {
+		case <-w.stop:
+			return
+		case <-patience.C:
+		}
+	}
+	w.cancel(nil)
+}

@@ -96,10 +96,14 @@ func addListener(ctx context.Context, group *chassis.Group, rt *chassis.Runtime,
 // asked, one that can stop taking work early is told.
 func component(rt *chassis.Runtime, svc chassis.Service) chassis.Component {
 	c := chassis.Component{Name: rt.Name, Run: svc.Run}
-	if s, ok := svc.(interface{ Ready(ctx context.Context) error }); ok {
+	if s, ok := svc.(interface {
+		Ready(ctx context.Context) error
+	}); ok {
 		rt.Health.AddCheck(rt.Name, checkTimeout, s.Ready)
 	}
-	if s, ok := svc.(interface{ Quiesce(ctx context.Context) error }); ok {
+	if s, ok := svc.(interface {
+		Quiesce(ctx context.Context) error
+	}); ok {
 		c.Quiesce = s.Quiesce
 	}
 	return c

@@ -34,7 +34,7 @@ type pacedBody struct {
 // Read implements io.Reader.
 func (b *pacedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // io.Reader's own end is never wrapped
+	if err == io.EOF {
 		_ = b.conn.SetReadDeadline(time.Time{}) // it could be set, so it can be reset
 	}
 	return n, err

@@ -1,10 +1,8 @@
 package boot
 
 import (
-	"bufio"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -22,8 +20,6 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 	d.set = append(d.set, t)
 	return nil
 }
-
-func (d *deadlines) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, http.ErrNotSupported }
 
 func TestABodyHasADeadlineThatEndsWithIt(t *testing.T) {
 	t.Parallel()

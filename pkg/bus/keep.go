@@ -48,9 +48,10 @@ func Keep(ctx context.Context, r Receiver, subscription string, opt KeepOptions,
 	broken := false
 	for pause := keepFirst; ; pause = min(2*pause, keepMost) {
 		heard, err := keepOnce(ctx, r, subscription, &opt, broken, h)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // whatever ended it, the end was asked for
+		}
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case errors.Is(err, ErrClosed), errors.Is(err, ErrInvalid), errors.Is(err, ErrUnknownTopic):
 			return err
 		case heard:

@@ -42,8 +42,8 @@ func TestKeepOpensABrokenSubscriptionWithGrowingPauses(t *testing.T) {
 		if err := bus.Keep(ctx, o, "s", bus.KeepOptions{MaxOutstanding: 1, Logger: slog.New(slog.DiscardHandler)}, nil); err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
-			if got := at[i+1] - at[i]; got != want*time.Second {
+		for i, want := range []int{1, 2, 4, 8, 16, 30, 30, 30} {
+			if got := at[i+1] - at[i]; got != time.Duration(want)*time.Second {
 				t.Errorf("pause %d was %s, want %ds", i, got, want)
 			}
 		}

@@ -87,14 +87,15 @@ func TestAStartThatFailsIsTriedAgainSoon(t *testing.T) {
 	e := jobtest.New(t)
 	j := e.Submit(t, "p")
 	s := &starts{err: errors.New("quota")}
-	for _, pause := range []time.Duration{5, 10, 20, 40, 80, 160, 180, 180} {
+	for _, seconds := range []int{5, 10, 20, 40, 80, 160, 180, 180} {
+		pause := time.Duration(seconds) * time.Second
 		if !dispatch(t, e, j.ID, s) {
-			t.Fatalf("not tried %s after the last failure", pause*time.Second)
+			t.Fatalf("not tried %s after the last failure", pause)
 		}
 		if dispatch(t, e, j.ID, s) {
 			t.Fatal("tried again without a pause")
 		}
-		e.Clock.Advance(pause * time.Second)
+		e.Clock.Advance(pause)
 	}
 	s.err = nil
 	if !dispatch(t, e, j.ID, s) {

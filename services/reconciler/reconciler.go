@@ -95,7 +95,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 func (s *Service) Run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(s.stopping, stop)()
+	defer context.AfterFunc(s.stopping, stop)() //nolint:contextcheck // it ends with Quiesce, not with a caller
 	if s.cfg.ExecutionJob != "" {
 		var hearing sync.WaitGroup
 		var deaf error

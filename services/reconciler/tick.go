@@ -33,7 +33,7 @@ func (s *Service) Tick(w http.ResponseWriter, r *http.Request) {
 func (s *Service) tick(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.TickFor)
 	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
+	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // it ends with Quiesce, not with a caller
 	for s.once(ctx) {
 		if !wait.For(ctx, s.cfg.Interval) {
 			return

@@ -61,7 +61,7 @@ func (r *requests) Receive(ctx context.Context, sub string, opt bus.ReceiveOptio
 		first := r.delivered == 1
 		r.mu.Unlock()
 		if first {
-			defer context.AfterFunc(r.ctx, cancel)()
+			defer context.AfterFunc(r.ctx, cancel)() //nolint:contextcheck // the test ends it
 		}
 		return h(ctx, d)
 	})

@@ -29,9 +29,9 @@ func (s *Service) runOnce(ctx context.Context) error {
 	case err == nil:
 	case errors.Is(err, job.ErrEnded), errors.Is(err, job.ErrLeased), errors.Is(err, job.ErrNotAdmitted):
 		s.Logger.InfoContext(ctx, "the job is not this worker's to run", slog.String("job_id", s.cfg.JobID), slog.String("reason", err.Error()))
-		return nil
+		return nil //nolint:nilerr // each says that there is nothing to do here
 	case ctx.Err() != nil:
-		return nil // asked to end before it began
+		return nil //nolint:nilerr // asked to end before it began
 	default:
 		return fmt.Errorf("worker: claim %s: %w", s.cfg.JobID, err)
 	}

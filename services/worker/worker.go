@@ -157,7 +157,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.close(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(s.quiesced, stop)()
+	defer context.AfterFunc(s.quiesced, stop)() //nolint:contextcheck // it ends with Quiesce, not with a caller
 	mode, err := s.check(ctx)
 	if ctx.Err() != nil {
 		return nil // asked to end while it looked: what it found says nothing

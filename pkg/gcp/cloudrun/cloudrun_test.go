@@ -156,9 +156,9 @@ func TestACallThatHangsEndsAndMayHaveWorked(t *testing.T) {
 	}
 }
 
-func TestOpenNeedsProjectAndRegion(t *testing.T) {
+func TestOpenNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	for _, cfg := range []cloudrun.Config{{Project: "p"}, {Region: "r"}} {
+	for _, cfg := range []cloudrun.Config{{Project: "p", Endpoint: "http://x"}, {Region: "r", Endpoint: "http://x"}, {Project: "p", Region: "r"}} {
 		if _, err := cloudrun.Open(t.Context(), cfg); err == nil {
 			t.Errorf("opened %+v", cfg)
 		}

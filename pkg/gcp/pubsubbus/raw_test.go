@@ -35,7 +35,9 @@ func rawClientAt(t testing.TB, d *pubsubbus.Driver, addr string) *pubsub.Client 
 	return c
 }
 
-func topicPath(d *pubsubbus.Driver, name string) string { return "projects/" + d.Project() + "/topics/" + name }
+func topicPath(d *pubsubbus.Driver, name string) string {
+	return "projects/" + d.Project() + "/topics/" + name
+}
 func subPath(d *pubsubbus.Driver, name string) string {
 	return "projects/" + d.Project() + "/subscriptions/" + name
 }

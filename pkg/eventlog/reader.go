@@ -27,7 +27,8 @@ type Page struct {
 	Events []json.RawMessage
 	// Closed is true when the last event of the page ends the log.
 	Closed bool
-	// More is true when the log holds later events already.
+	// More is true when the log holds later events already, or may: the page that
+	// follows is then empty.
 	More bool
 }
 
@@ -66,6 +67,9 @@ func (s *Store) Read(ctx context.Context, job string, after int64, limit int) (*
 			break
 		}
 	}
+	// A full page of the store may claim more where nothing is: after the end there
+	// is nothing, else the next read tells.
+	page.More = page.More && !page.Closed
 	if limit > 0 && len(page.Events) > limit {
 		page.Events, page.More, page.Closed = page.Events[:limit], true, false
 	}

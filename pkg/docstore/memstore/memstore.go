@@ -99,17 +99,22 @@ func matches(doc *docstore.Doc, ix *docstore.Index, q *docstore.Query) bool {
 	return ok && (q.From == nil || compare(v, q.From) >= 0) && (q.To == nil || compare(v, q.To) < 0)
 }
 
-// page cuts the documents to the limit, by count and by bytes.
+// page cuts the documents to the limit, by count and by bytes. A full page has a
+// Next whether or not anything follows, as on the platforms that do not look.
 func page(found []docstore.Doc, ix *docstore.Index, q *docstore.Query) docstore.Page {
 	var p docstore.Page
 	size := 0
 	for i := range found {
 		size += len(found[i].Data)
-		if i == q.Limit || i > 0 && size > docstore.MaxPageBytes {
+		if i > 0 && size > docstore.MaxPageBytes {
 			p.Next = docstore.EncodeCursor(*q, position(&found[i-1], ix))
 			break
 		}
 		p.Docs = append(p.Docs, clone(found[i]))
+		if len(p.Docs) == q.Limit {
+			p.Next = docstore.EncodeCursor(*q, position(&found[i], ix))
+			break
+		}
 	}
 	return p
 }

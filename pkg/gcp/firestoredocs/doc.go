@@ -12,9 +12,9 @@
 // was applied must not be blurred.
 //
 // Costs: Get, Ping and a query that finds nothing are one billed read; a query
-// is one read for each document it returns; a failed commit of several writes is
-// one read for each, to say which write failed; a failed commit of one write is
-// none.
+// is one read for each document it returns; a refused commit of several writes is
+// one read for each, to say which write failed. The usual refused commit of one
+// write, a claim that another has won, is none.
 //
 // [Indexes] is what the database must be given for the queries of a schema.
 // package gcp opens the driver; nothing else knows it.

@@ -139,14 +139,14 @@ func TestStructuredDataAndExtensions(t *testing.T) {
 }
 
 // newEvent is an event with every attribute.
-func newEvent(t testing.TB) events.Event {
-	t.Helper()
+func newEvent(tb testing.TB) events.Event {
+	tb.Helper()
 	ev, err := events.New(events.Head{
 		ID: "evt_1", Source: "/codexgw/test", Subject: "job_1", Lane: "long",
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC),
 	}, events.JobSubmitted{JobID: "job_1", ConversationID: "conv_1", Tenant: "acme", Lane: "long"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ev
 }

@@ -37,7 +37,8 @@ func TestMain(m *testing.M) {
 // letter policy, on Pub/Sub too.
 func features() bustest.Features {
 	return bustest.Features{
-		AckDeadline: 10 * time.Second, MinBackoff: time.Second, MaxBackoff: 4 * time.Second,
+		MaxOutstanding: true,
+		AckDeadline:    10 * time.Second, MinBackoff: time.Second, MaxBackoff: 4 * time.Second,
 		Wait: 20 * time.Second, Quiet: 2 * time.Second,
 	}
 }
@@ -45,8 +46,9 @@ func features() bustest.Features {
 // project is a new one: the emulator takes any.
 func project() string { return "test-" + strings.ToLower(rand.Text()[:16]) }
 
-func quietLogger(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(writerTo{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+func testLogger(tb testing.TB) *slog.Logger {
+	tb.Helper()
+	return slog.New(slog.NewTextHandler(writerTo{tb}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type writerTo struct{ t testing.TB }
@@ -57,24 +59,24 @@ func (w writerTo) Write(p []byte) (int, error) {
 }
 
 // openDriver opens a driver of a project and closes it with the test.
-func openDriver(t testing.TB, cfg pubsubbus.Config) *pubsubbus.Driver {
-	t.Helper()
+func openDriver(tb testing.TB, cfg pubsubbus.Config) *pubsubbus.Driver {
+	tb.Helper()
 	if cfg.Emulator == "" {
-		cfg.Emulator = cloud.PubSub(t)
+		cfg.Emulator = cloud.PubSub(tb)
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = quietLogger(t)
+		cfg.Logger = testLogger(tb)
 	}
 	if cfg.Project == "" {
 		cfg.Project = project()
 	}
-	d, err := pubsubbus.Open(t.Context(), cfg)
+	d, err := pubsubbus.Open(tb.Context(), cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := d.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			tb.Errorf("close: %v", err)
 		}
 	})
 	return d

@@ -2,6 +2,7 @@ package pubsubbus
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -49,7 +50,7 @@ const maxPoisonAttributes = 98
 // letter itself it stays, to be delivered again and again with the longest
 // backoff: nobody else keeps it.
 func (r *receiver) poison(ctx context.Context, m *message, why error) (ack bool) {
-	attrs := []any{slog.String("subscription", r.sub.Name), slog.String("message_id", m.id), slog.String("error", why.Error())}
+	attrs := []any{slog.String("subscription", r.sub.Name), slog.String("message_id", m.id), slog.String("error", kindOf(why).Error())}
 	if r.sub.DeadLetter == "" {
 		r.d.log.WarnContext(ctx, "bus message is no event", attrs...)
 		return !r.d.isDeadLetter(r.sub.Topic)
@@ -71,6 +72,17 @@ func (r *receiver) poison(ctx context.Context, m *message, why error) (ack bool)
 	}
 	r.d.log.WarnContext(ctx, "bus message is no event, moved to the dead letter", attrs...)
 	return true
+}
+
+// kindOf is the class of a decoding error: the error itself quotes the message,
+// which logs must not.
+func kindOf(err error) error {
+	for _, kind := range []error{cebinding.ErrNotCloudEvent, cebinding.ErrBatch, cebinding.ErrSpecVersion} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return cebinding.ErrMalformed
 }
 
 // poisonReason is why as an attribute value, cleaned and cut as that of a

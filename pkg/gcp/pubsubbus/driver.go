@@ -2,6 +2,7 @@ package pubsubbus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,7 @@ const callTimeout = 10 * time.Second
 type Driver struct {
 	project  string
 	instance string
+	clientID string // tells this process from others that read the same subscription
 	emulated bool
 	log      *slog.Logger
 	client   *pubsub.Client
@@ -87,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		cfg.Now = time.Now
 	}
 	d := &Driver{
-		project: cfg.Project, instance: instanceName(cfg.Instance), emulated: cfg.Emulator != "", log: cfg.Logger,
+		project: cfg.Project, instance: instanceName(cfg.Instance), clientID: rand.Text(), emulated: cfg.Emulator != "", log: cfg.Logger,
 		known: make(map[string]bool), byName: make(map[string]events.Subscription), publishers: make(map[string]*pubsub.Publisher),
 	}
 	d.topics, d.subs = bus.WithDeadLetters(cfg.Topics, cfg.Subscriptions)
@@ -98,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		d.byName[s.Name] = withDefaults(s)
 	}
 	if cfg.Push != nil {
-		if err := cfg.Push.bind(d, cfg.Now); err != nil {
+		if err := cfg.Push.bind(ctx, d, cfg.Now); err != nil {
 			return nil, err
 		}
 		d.push = cfg.Push
@@ -161,9 +163,6 @@ func withDefaults(s events.Subscription) events.Subscription {
 	return s
 }
 
-// Project is the id of the project that holds the topics.
-func (d *Driver) Project() string { return d.project }
-
 // begin registers a call that Close waits for. done must be called when ok.
 func (d *Driver) begin() (ok bool) {
 	d.mu.Lock()
@@ -197,4 +196,5 @@ func (d *Driver) Close() error {
 }
 
 func (d *Driver) topicPath(name string) string { return "projects/" + d.project + "/topics/" + name }
-func (d *Driver) subPath(id string) string     { return "projects/" + d.project + "/subscriptions/" + id }
+
+func (d *Driver) subPath(id string) string { return "projects/" + d.project + "/subscriptions/" + id }

@@ -17,6 +17,10 @@ import (
 // 512 KiB (https://cloud.google.com/pubsub/quotas#resource_limits).
 const maxIDs = 1000
 
+// answerTimeout bounds a call that answers or extends: half of the shortest
+// deadline, so that one lost call does not lose leases.
+const answerTimeout = minAckDeadline / 2
+
 // lease is one message in this process's hands. All but raw is guarded by the
 // lock of its leases.
 type lease struct {
@@ -148,19 +152,14 @@ func (ls *leases) giveBackLocked(l *lease) {
 	ls.wake()
 }
 
-func (ls *leases) wake() {
-	select {
-	case ls.answers <- struct{}{}:
-	default:
-	}
-}
+func (ls *leases) wake() { signal(ls.answers) }
 
 // stop bounds every lease to one more AckDeadline, and extends it that far once.
 func (ls *leases) stop() {
 	ls.mu.Lock()
 	ls.stopping = true
 	now := time.Now()
-	var last []*lease
+	last := make([]*lease, 0, len(ls.live))
 	for l := range ls.live {
 		if end := now.Add(ls.sub.AckDeadline); end.Before(l.endsBy) {
 			l.endsBy = end
@@ -207,7 +206,7 @@ func (ls *leases) batches(ids []string, what string, call func(ctx context.Conte
 	for len(ids) > 0 {
 		n := min(len(ids), maxIDs)
 		// Also for handlers that end after their receiver.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ls.d.life), ls.sub.AckDeadline/2)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ls.d.life), answerTimeout)
 		if err := call(ctx, ids[:n]); err != nil {
 			ok = false
 			ls.d.log.Debug("bus answer not sent", slog.String("subscription", ls.sub.Name), slog.String("answer", what),
@@ -263,7 +262,7 @@ func (ls *leases) extendAll(due []*lease) {
 	began := time.Now()
 	ok := ls.batches(ids, "extend", func(ctx context.Context, ids []string) error {
 		return ls.d.client.SubscriptionAdminClient.ModifyAckDeadline(ctx, &pubsubpb.ModifyAckDeadlineRequest{
-			Subscription: ls.path, AckIds: ids, AckDeadlineSeconds: int32(ls.sub.AckDeadline / time.Second),
+			Subscription: ls.path, AckIds: ids, AckDeadlineSeconds: wholeSeconds(ls.sub.AckDeadline),
 		})
 	})
 	if !ok {

@@ -59,7 +59,7 @@ var _ http.Handler = (*Push)(nil)
 var errPushConfig = errors.New("pubsubbus: push")
 
 // bind joins the Push to its driver, before any request.
-func (p *Push) bind(d *Driver, now func() time.Time) error {
+func (p *Push) bind(ctx context.Context, d *Driver, now func() time.Time) error {
 	p.driver, p.receivers = d, make(map[string]*receiver)
 	for _, name := range p.Subscriptions {
 		if _, ok := d.byName[name]; !ok {
@@ -67,7 +67,7 @@ func (p *Push) bind(d *Driver, now func() time.Time) error {
 		}
 	}
 	var err error
-	p.tokens, err = newTokens(p.Auth, d.emulated, now)
+	p.tokens, err = newTokens(ctx, p.Auth, d.emulated, now)
 	return err
 }
 
@@ -166,6 +166,8 @@ func (p *Push) names(name string) bool {
 // deliver runs the handler and reports whether the message is done with. It
 // returns when the lease ends, also before a handler that is deaf to that: the
 // handler keeps its slot.
+//
+//nolint:contextcheck // the handler's context is the receiver's
 func (p *Push) deliver(ctx context.Context, r *receiver, m *message) (ack bool) {
 	lease, release := context.WithTimeout(ctx, r.sub.AckDeadline)
 	defer release()
@@ -213,7 +215,7 @@ func pushedMessage(req *http.Request, body []byte) *message {
 
 // refuse answers with an RFC 9457 problem.
 func (p *Push) refuse(w http.ResponseWriter, req *http.Request, subscription string, status int, err error) {
-	attrs := []any{slog.String("subscription", strings.ToValidUTF8(subscription, "?")), slog.Int("status", status)}
+	attrs := append(make([]any, 0, 3), slog.String("subscription", strings.ToValidUTF8(subscription, "?")), slog.Int("status", status))
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {
 		p.driver.log.WarnContext(req.Context(), "push of somebody else refused", attrs...)
 	}

@@ -49,7 +49,7 @@ func receiving(t *testing.T, d bus.Driver, subscription string, slots int, h bus
 	return stop
 }
 
-func postPush(t *testing.T, push http.Handler, ctx context.Context, header map[string]string, body string) *httptest.ResponseRecorder {
+func postPush(ctx context.Context, t *testing.T, push http.Handler, header map[string]string, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/push/"+pushed, strings.NewReader(body))
 	for k, v := range header {
@@ -71,7 +71,7 @@ func TestPushAnswersWhatTheHandlerSays(t *testing.T) {
 	t.Parallel()
 	push := openPush()
 	d := offline(t, push)
-	if w := postPush(t, push, t.Context(), eventHeader(), `{}`); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+	if w := postPush(t.Context(), t, push, eventHeader(), `{}`); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("without a receiver: %d %v", w.Code, w.Header())
 	}
 	verdict := bus.Ack
@@ -80,9 +80,9 @@ func TestPushAnswersWhatTheHandlerSays(t *testing.T) {
 		got = del
 		return bus.Outcome{Verdict: verdict}
 	})
-	for v, want := range map[bus.Verdict]int{bus.Ack: 204, bus.Retry: 503, 0: 503} {
+	for v, want := range map[bus.Verdict]int{bus.Ack: 204, bus.Retry: 503, bus.Reject: 503, 0: 503} {
 		verdict = v
-		if w := postPush(t, push, t.Context(), eventHeader(), `{"a": 1}`); w.Code != want {
+		if w := postPush(t.Context(), t, push, eventHeader(), `{"a": 1}`); w.Code != want {
 			t.Errorf("verdict %d: status %d, want %d", v, w.Code, want)
 		}
 	}
@@ -93,13 +93,13 @@ func TestPushAnswersWhatTheHandlerSays(t *testing.T) {
 	verdict = bus.Ack
 	structured := `{"specversion":"1.0","id":"e2","source":"/s","type":"t","data":{"b":2}}`
 	header := map[string]string{"Content-Type": "application/cloudevents+json; charset=utf-8", "X-Goog-Pubsub-Delivery-Attempt": "3"}
-	if w := postPush(t, push, t.Context(), header, structured); w.Code != http.StatusNoContent || got.Event.ID() != "e2" || got.Attempt != 3 {
+	if w := postPush(t.Context(), t, push, header, structured); w.Code != http.StatusNoContent || got.Event.ID() != "e2" || got.Attempt != 3 {
 		t.Errorf("structured: %d, %s, attempt %d", w.Code, got.Event.ID(), got.Attempt)
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	if w := postPush(t, push, t.Context(), eventHeader(), `{}`); w.Code != http.StatusServiceUnavailable {
+	if w := postPush(t.Context(), t, push, eventHeader(), `{}`); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("after the receiver: %d", w.Code)
 	}
 }
@@ -137,16 +137,16 @@ func TestPushHonoursTheSlots(t *testing.T) {
 		return bus.Outcome{Verdict: bus.Ack}
 	})
 	first := make(chan int, 1)
-	go func() { first <- postPush(t, push, t.Context(), eventHeader(), `{}`).Code }()
+	go func() { first <- postPush(t.Context(), t, push, eventHeader(), `{}`).Code }()
 	<-began
-	if w := postPush(t, push, t.Context(), eventHeader(), `{}`); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+	if w := postPush(t.Context(), t, push, eventHeader(), `{}`); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 		t.Errorf("second: %d %v", w.Code, w.Header())
 	}
 	close(release)
 	if code := <-first; code != http.StatusNoContent {
 		t.Errorf("first: %d", code)
 	}
-	if w := postPush(t, push, t.Context(), eventHeader(), `{}`); w.Code != http.StatusNoContent {
+	if w := postPush(t.Context(), t, push, eventHeader(), `{}`); w.Code != http.StatusNoContent {
 		t.Errorf("third: %d", w.Code)
 	}
 }
@@ -164,7 +164,7 @@ func TestPushLeaseEndsWithTheRequest(t *testing.T) {
 	})
 	ctx, hangUp := context.WithCancel(t.Context())
 	code := make(chan int, 1)
-	go func() { code <- postPush(t, push, ctx, eventHeader(), `{}`).Code }()
+	go func() { code <- postPush(ctx, t, push, eventHeader(), `{}`).Code }()
 	hangUp()
 	if got := <-code; got != http.StatusServiceUnavailable {
 		t.Errorf("status %d", got)
@@ -205,7 +205,7 @@ func TestPushFromTheEmulator(t *testing.T) {
 	if _, err := raw.SubscriptionAdminClient.UpdateSubscription(t.Context(), pushConfig(d, srv.URL+"/push/"+pushed)); err != nil {
 		t.Fatal(err)
 	}
-	ev := jobEvent(t, "e1", "short")
+	ev := jobEvent(t, "e1")
 	before := time.Now().Add(-time.Minute)
 	if err := d.Publish(t.Context(), events.TopicJobCommands, ev); err != nil {
 		t.Fatal(err)

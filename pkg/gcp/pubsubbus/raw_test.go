@@ -19,25 +19,21 @@ import (
 type rawMessage = pubsubpb.ReceivedMessage
 
 // rawClient speaks to the emulator beside the driver.
-func rawClient(t testing.TB, d *pubsubbus.Driver) *pubsub.Client {
-	t.Helper()
-	return rawClientAt(t, d, cloud.PubSub(t))
-}
-
-func rawClientAt(t testing.TB, d *pubsubbus.Driver, addr string) *pubsub.Client {
-	t.Helper()
-	c, err := pubsub.NewClient(t.Context(), d.Project(), option.WithEndpoint(addr), option.WithoutAuthentication(),
+func rawClient(tb testing.TB, d *pubsubbus.Driver) *pubsub.Client {
+	tb.Helper()
+	c, err := pubsub.NewClient(tb.Context(), d.Project(), option.WithEndpoint(cloud.PubSub(tb)), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() }) // both halves share connections: one of them is closed twice
+	tb.Cleanup(func() { _ = c.Close() }) // both halves share connections: one of them is closed twice
 	return c
 }
 
 func topicPath(d *pubsubbus.Driver, name string) string {
 	return "projects/" + d.Project() + "/topics/" + name
 }
+
 func subPath(d *pubsubbus.Driver, name string) string {
 	return "projects/" + d.Project() + "/subscriptions/" + name
 }
@@ -51,12 +47,12 @@ func pushConfig(d *pubsubbus.Driver, url string) *pubsubpb.UpdateSubscriptionReq
 	}
 }
 
-func publishRaw(t testing.TB, c *pubsub.Client, d *pubsubbus.Driver, topic string, m *pubsubpb.PubsubMessage) {
-	t.Helper()
-	if _, err := c.TopicAdminClient.Publish(t.Context(), &pubsubpb.PublishRequest{
+func publishRaw(tb testing.TB, c *pubsub.Client, d *pubsubbus.Driver, topic string, m *pubsubpb.PubsubMessage) {
+	tb.Helper()
+	if _, err := c.TopicAdminClient.Publish(tb.Context(), &pubsubpb.PublishRequest{
 		Topic: topicPath(d, topic), Messages: []*pubsubpb.PubsubMessage{m},
 	}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -80,12 +76,12 @@ func pullOne(c *pubsub.Client, d *pubsubbus.Driver, subscription string) *rawMes
 	return nil
 }
 
-func jobEvent(t testing.TB, id, lane string) events.Event {
-	t.Helper()
-	ev, err := events.New(events.Head{ID: id, Source: "/codexgw/test", Subject: "job_1", Lane: lane, Time: time.Now()},
-		events.JobSubmitted{JobID: "job_1", ConversationID: "conv_1", Tenant: "acme", Lane: lane})
+func jobEvent(tb testing.TB, id string) events.Event {
+	tb.Helper()
+	ev, err := events.New(events.Head{ID: id, Source: "/codexgw/test", Subject: "job_1", Lane: events.LaneShort, Time: time.Now()},
+		events.JobSubmitted{JobID: "job_1", ConversationID: "conv_1", Tenant: "acme", Lane: events.LaneShort})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ev
 }

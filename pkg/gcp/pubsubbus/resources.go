@@ -106,7 +106,7 @@ func sameExpiry(have, want *pubsubpb.ExpirationPolicy) bool {
 func (d *Driver) wanted(s events.Subscription, id string) *pubsubpb.Subscription {
 	out := &pubsubpb.Subscription{
 		Name: d.subPath(id), Topic: d.topicPath(s.Topic),
-		AckDeadlineSeconds:       int32(s.AckDeadline / time.Second),
+		AckDeadlineSeconds:       wholeSeconds(s.AckDeadline),
 		MessageRetentionDuration: durationpb.New(s.Retention),
 		// No TTL in the policy: never. No policy at all would mean 31 days.
 		ExpirationPolicy: &pubsubpb.ExpirationPolicy{},
@@ -126,6 +126,11 @@ func (d *Driver) wanted(s events.Subscription, id string) *pubsubpb.Subscription
 		}
 	}
 	return out
+}
+
+// wholeSeconds is an ack deadline as Pub/Sub takes it.
+func wholeSeconds(d time.Duration) int32 {
+	return int32(min(d, maxAckDeadline) / time.Second) //nolint:gosec // at most 600
 }
 
 // shortName is the last part of a resource path.

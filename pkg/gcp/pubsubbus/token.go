@@ -59,7 +59,7 @@ type tokens struct {
 	verifier *oidc.IDTokenVerifier
 }
 
-func newTokens(a PushAuth, emulated bool, now func() time.Time) (tokens, error) {
+func newTokens(ctx context.Context, a PushAuth, emulated bool, now func() time.Time) (tokens, error) {
 	skipSignature := false
 	switch a.Mode {
 	case PushOpen:
@@ -80,7 +80,7 @@ func newTokens(a PushAuth, emulated bool, now func() time.Time) (tokens, error) 
 		a.KeysURL = googleKeys
 	}
 	// The key set keeps the context for its fetches; it starts nothing by itself.
-	ctx := oidc.ClientContext(context.Background(), &http.Client{Timeout: keysTimeout})
+	ctx = oidc.ClientContext(context.WithoutCancel(ctx), &http.Client{Timeout: keysTimeout})
 	return tokens{account: a.ServiceAccount, verifier: oidc.NewVerifier(googleIssuer, oidc.NewRemoteKeySet(ctx, a.KeysURL), &oidc.Config{
 		ClientID: a.Audience, SupportedSigningAlgs: []string{oidc.RS256}, Now: now, InsecureSkipSignatureCheck: skipSignature,
 	})}, nil

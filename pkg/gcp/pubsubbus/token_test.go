@@ -195,16 +195,16 @@ func TestOpenRefusesAnUnsafePush(t *testing.T) {
 	full := pubsubbus.PushAuth{Audience: pushAudience, ServiceAccount: pushAccount}
 	for name, c := range map[string]struct {
 		emulator string
-		push     pubsubbus.Push
+		push     *pubsubbus.Push
 		want     error
 	}{
-		"open without an emulator": {"", pubsubbus.Push{Auth: pubsubbus.PushAuth{Mode: pubsubbus.PushOpen}}, nil},
-		"no audience":              {"127.0.0.1:1", pubsubbus.Push{Auth: pubsubbus.PushAuth{ServiceAccount: pushAccount}}, nil},
-		"no account":               {"127.0.0.1:1", pubsubbus.Push{Auth: pubsubbus.PushAuth{Mode: pubsubbus.PushIAM, Audience: pushAudience}}, nil},
-		"unknown mode":             {"127.0.0.1:1", pubsubbus.Push{Auth: pubsubbus.PushAuth{Mode: "off", Audience: "a", ServiceAccount: "b"}}, nil},
-		"unknown subscription":     {"127.0.0.1:1", pubsubbus.Push{Auth: full, Subscriptions: []string{"no.such"}}, bus.ErrUnknownTopic},
+		"open without an emulator": {"", &pubsubbus.Push{Auth: pubsubbus.PushAuth{Mode: pubsubbus.PushOpen}}, nil},
+		"no audience":              {"127.0.0.1:1", &pubsubbus.Push{Auth: pubsubbus.PushAuth{ServiceAccount: pushAccount}}, nil},
+		"no account":               {"127.0.0.1:1", &pubsubbus.Push{Auth: pubsubbus.PushAuth{Mode: pubsubbus.PushIAM, Audience: pushAudience}}, nil},
+		"unknown mode":             {"127.0.0.1:1", &pubsubbus.Push{Auth: pubsubbus.PushAuth{Mode: "off", Audience: "a", ServiceAccount: "b"}}, nil},
+		"unknown subscription":     {"127.0.0.1:1", &pubsubbus.Push{Auth: full, Subscriptions: []string{"no.such"}}, bus.ErrUnknownTopic},
 	} {
-		_, err := pubsubbus.Open(t.Context(), pubsubbus.Config{Project: "p", Emulator: c.emulator, Topics: topics, Subscriptions: subs, Push: &c.push})
+		_, err := pubsubbus.Open(t.Context(), pubsubbus.Config{Project: "p", Emulator: c.emulator, Topics: topics, Subscriptions: subs, Push: c.push})
 		if err == nil || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: error %v, want %v", name, err, c.want)
 		}

@@ -46,6 +46,10 @@ type Config struct {
 	StorageEmulator   string `env:"STORAGE_EMULATOR_HOST" doc:"host:port of a Cloud Storage emulator, with or without http://."`
 	SecretsEmulator   string `env:"SECRET_MANAGER_EMULATOR_HOST" doc:"host:port of a Secret Manager server that speaks plaintext gRPC."`
 
+	// StorageLinkHost is for networks of containers, whose names mean nothing to
+	// the machine that a link is opened on.
+	StorageLinkHost string `env:"CODEXGW_STORAGE_LINK_HOST" doc:"host:port that links to artifacts lead to instead of STORAGE_EMULATOR_HOST."`
+
 	Push Push `env:",prefix=CODEXGW_PUSH_"`
 }
 
@@ -86,6 +90,9 @@ func (c *Config) Validate() []error {
 		// Jobs of a test in the documents of a real project, or the reverse.
 		refuse("PUBSUB_EMULATOR_HOST, FIRESTORE_EMULATOR_HOST, STORAGE_EMULATOR_HOST and, unless CODEXGW_SECRETS is env, " +
 			"SECRET_MANAGER_EMULATOR_HOST must be set together or not at all")
+	}
+	if c.StorageLinkHost != "" && c.StorageEmulator == "" {
+		refuse("CODEXGW_STORAGE_LINK_HOST works only with STORAGE_EMULATOR_HOST")
 	}
 	if c.SignerEmail != "" && c.SignerKeyFile != "" {
 		refuse("CODEXGW_SIGNER_EMAIL and CODEXGW_SIGNER_KEY_FILE exclude each other: the key file names its account")

@@ -223,6 +223,19 @@ func TestPushesAreMountedBehindTheirAuthentication(t *testing.T) { //nolint:para
 	}
 }
 
+func TestRunAdminOfTheProject(t *testing.T) { //nolint:paralleltest // see TestConformance
+	server := gcptest.NewRunAdmin(t)
+	server.SetPool("projects/p/locations/r/workerPools/w", 3)
+	run, err := gcp.OpenRun(t.Context(), gcp.Config{Project: "p"}, gcp.Run{Region: "r", Emulator: server.Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	if n, err := run.Pool("w").Size(t.Context()); err != nil || n != 3 {
+		t.Errorf("size %d %v", n, err)
+	}
+}
+
 func TestBootstrapLeavesARealProjectAlone(t *testing.T) { //nolint:paralleltest // see TestConformance
 	err := gcp.Bootstrap(t.Context(), gcp.Config{Project: "p", Bucket: "b"}, gcp.BootstrapOptions{Logger: quiet()})
 	if !errors.Is(err, gcp.ErrRealProject) {
@@ -286,6 +299,7 @@ func TestConfigReportsEverythingAtOnce(t *testing.T) {
 		"one emulator missing":      {env: with(emulators, "STORAGE_EMULATOR_HOST", ""), want: []string{"PUBSUB_EMULATOR_HOST"}},
 		"half of it real":           {env: with(emulators, "SECRET_MANAGER_EMULATOR_HOST", ""), want: []string{"PUBSUB_EMULATOR_HOST"}},
 		"no port":                   {env: with(emulators, "STORAGE_EMULATOR_HOST", "localhost"), want: []string{"STORAGE_EMULATOR_HOST"}},
+		"links without an emulator": {env: with(real, "CODEXGW_STORAGE_LINK_HOST", "localhost:1"), want: []string{"CODEXGW_STORAGE_LINK_HOST"}},
 		"two signers":               {env: with(real, "CODEXGW_SIGNER_EMAIL", "a@b", "CODEXGW_SIGNER_KEY_FILE", "f"), want: []string{"CODEXGW_SIGNER_EMAIL"}},
 		"push that is verified":     {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUDIENCE", "a", "CODEXGW_PUSH_ACCOUNT", "b")},
 		"push behind IAM":           {env: with(real, "CODEXGW_PUSH_SUBSCRIPTIONS", "s", "CODEXGW_PUSH_AUTH", "iam", "CODEXGW_PUSH_AUDIENCE", "a", "CODEXGW_PUSH_ACCOUNT", "b")},

@@ -138,7 +138,7 @@ func openBlobs(ctx context.Context, cfg *Config, deps *Deps) (*blob.Bucket, erro
 }
 
 func blobsConfig(cfg *Config) gcsblobs.Config {
-	c := gcsblobs.Config{Bucket: cfg.Bucket, Emulator: emulatorAddr(cfg.StorageEmulator), SignerEmail: cfg.SignerEmail}
+	c := gcsblobs.Config{Bucket: cfg.Bucket, Emulator: emulatorAddr(cfg.StorageEmulator), LinkHost: cfg.StorageLinkHost, SignerEmail: cfg.SignerEmail}
 	if c.Emulator == "" {
 		c.Credentials = defaultCredentials()
 	}

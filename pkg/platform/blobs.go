@@ -15,7 +15,9 @@ import (
 
 // WriteBlob stores data under key and returns when it survives power loss, so
 // that a document committed afterwards may refer to it. An existing blob is
-// replaced. contentType is a media type; empty: application/octet-stream.
+// replaced, but on Cloud Storage never one that somebody else wrote meanwhile:
+// the error then has gcerrors.FailedPrecondition. contentType is a media type;
+// empty: application/octet-stream.
 func (p *Platform) WriteBlob(ctx context.Context, key string, data []byte, contentType string) error {
 	_, err := p.UploadBlob(ctx, key, bytes.NewReader(data), contentType)
 	return err

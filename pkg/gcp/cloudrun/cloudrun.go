@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/httptransport"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 	"google.golang.org/api/run/v2"
@@ -34,10 +36,10 @@ type Config struct {
 	Region  string
 	// Endpoint replaces https://run.googleapis.com/, without authentication; for tests.
 	Endpoint string
+	// Credentials of the calls; required without an Endpoint.
+	Credentials *auth.Credentials
 	// Timeout bounds one call. 0: 15 s.
 	Timeout time.Duration
-	// Options are added to those of the client: credentials.
-	Options []option.ClientOption
 }
 
 // Client calls the Run Admin API. It is safe for concurrent use and holds
@@ -57,19 +59,21 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 15 * time.Second
 	}
-	var options []option.ClientOption
-	idle := func() {}
+	// One of the client's own, so that closing it closes its connections.
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
+	hc := &http.Client{Transport: transport}
+	options := []option.ClientOption{option.WithHTTPClient(hc)}
 	if cfg.Endpoint != "" {
-		transport := &http.Transport{}
-		idle = transport.CloseIdleConnections
-		options = append(options, option.WithEndpoint(cfg.Endpoint), option.WithHTTPClient(&http.Client{Transport: transport}))
+		options = append(options, option.WithEndpoint(cfg.Endpoint))
+	} else if err := httptransport.AddAuthorizationMiddleware(hc, cfg.Credentials); err != nil {
+		return nil, fmt.Errorf("cloudrun: %w", err)
 	}
-	service, err := run.NewService(ctx, append(options, cfg.Options...)...)
+	service, err := run.NewService(ctx, options...)
 	if err != nil {
 		return nil, fmt.Errorf("cloudrun: %w", err)
 	}
 	return &Client{
-		parent: "projects/" + cfg.Project + "/locations/" + cfg.Region, timeout: cfg.Timeout, service: service.Projects.Locations, idle: idle,
+		parent: "projects/" + cfg.Project + "/locations/" + cfg.Region, timeout: cfg.Timeout, service: service.Projects.Locations, idle: transport.CloseIdleConnections,
 	}, nil
 }
 

@@ -3,6 +3,9 @@ package cloudrun_test
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"testing"
 	"time"
 
@@ -79,14 +82,28 @@ func TestAPoolIsReadAndResizedAlsoToZero(t *testing.T) {
 
 func TestAChangeBetweenReadAndPatchWins(t *testing.T) {
 	t.Parallel()
-	c, server := opened(t, 0)
+	server := gcptest.NewRunAdmin(t)
 	server.SetPool(poolIs, 1)
-	server.Fail(gcptest.Fault{Method: http.MethodPatch, Status: http.StatusConflict})
+	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: server.Addr})
+	transport := &http.Transport{DisableKeepAlives: true}
+	forward.Transport = transport
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPatch {
+			server.SetPool(poolIs, 7) // somebody else, just before
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer between.Close()
+	c, err := cloudrun.Open(t.Context(), cloudrun.Config{Project: "p", Region: "r", Endpoint: between.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	if err := c.SetInstances(t.Context(), "codexgw-pool", 3); !errors.Is(err, cloudrun.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}
-	if got := server.Instances(poolIs); got != 1 {
-		t.Errorf("%d instances", got)
+	if got := server.Instances(poolIs); got != 7 {
+		t.Errorf("%d instances, want the other's 7", got)
 	}
 }
 
@@ -156,9 +173,9 @@ func TestACallThatHangsEndsAndMayHaveWorked(t *testing.T) {
 	}
 }
 
-func TestOpenNeedsProjectAndRegion(t *testing.T) {
+func TestOpenNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	for _, cfg := range []cloudrun.Config{{Project: "p"}, {Region: "r"}} {
+	for _, cfg := range []cloudrun.Config{{Project: "p", Endpoint: "http://x"}, {Region: "r", Endpoint: "http://x"}, {Project: "p", Region: "r"}} {
 		if _, err := cloudrun.Open(t.Context(), cfg); err == nil {
 			t.Errorf("opened %+v", cfg)
 		}

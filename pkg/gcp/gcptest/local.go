@@ -46,10 +46,16 @@ func (l *Local) Main(m *testing.M, after ...func() error) int {
 }
 
 // PubSub is the address of the Pub/Sub emulator. A machine without it skips tb.
-func (l *Local) PubSub(tb testing.TB) string { return l.pubsub.get(tb, PubSub) }
+func (l *Local) PubSub(tb testing.TB) string {
+	tb.Helper()
+	return l.pubsub.get(tb, PubSub)
+}
 
 // Firestore is the address of the Firestore emulator. A machine without it skips tb.
-func (l *Local) Firestore(tb testing.TB) string { return l.firestore.get(tb, Firestore) }
+func (l *Local) Firestore(tb testing.TB) string {
+	tb.Helper()
+	return l.firestore.get(tb, Firestore)
+}
 
 func (l *lazy) get(tb testing.TB, kind Kind) string {
 	tb.Helper()

@@ -65,8 +65,12 @@ func TestNothingListensBeyondTheLoopback(t *testing.T) {
 			"storage": func(ctx context.Context, a string) (interface{ Stop() error }, error) {
 				return gcptest.StartStorage(ctx, gcptest.StorageConfig{Addr: a})
 			},
-			"secrets": func(ctx context.Context, a string) (interface{ Stop() error }, error) { return gcptest.StartSecrets(ctx, a) },
-			"run":     func(ctx context.Context, a string) (interface{ Stop() error }, error) { return gcptest.StartRunAdmin(ctx, a) },
+			"secrets": func(ctx context.Context, a string) (interface{ Stop() error }, error) {
+				return gcptest.StartSecrets(ctx, a)
+			},
+			"run": func(ctx context.Context, a string) (interface{ Stop() error }, error) {
+				return gcptest.StartRunAdmin(ctx, a)
+			},
 		} {
 			if s, err := start(t.Context(), addr); err == nil {
 				_ = s.Stop()

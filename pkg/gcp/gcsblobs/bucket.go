@@ -15,12 +15,13 @@ import (
 
 // bucket is a driver on top of gcsblob's bucket.
 type bucket struct {
-	name     string
-	inner    *blob.Bucket
-	client   *storage.Client
-	signer   signer
-	now      func() time.Time
-	emulator string
+	name   string
+	inner  *blob.Bucket
+	client *storage.Client
+	signer signer
+	now    func() time.Time
+	// links is where links lead over plain HTTP; empty: to the real service.
+	links string
 	// idle closes connections that nobody uses.
 	idle func()
 }

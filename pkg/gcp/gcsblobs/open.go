@@ -22,6 +22,9 @@ type Config struct {
 	// Emulator is host:port of a Cloud Storage emulator, with or without
 	// "http://"; empty: the real service.
 	Emulator string
+	// LinkHost is the host:port that links lead to; empty: that of the emulator.
+	// Without an emulator links always lead to the real service.
+	LinkHost string
 	// Credentials of the requests; asked for a token at the first one.
 	Credentials *auth.Credentials
 	// SignerEmail is the service account whose name links are signed in; empty:
@@ -81,8 +84,15 @@ func Open(ctx context.Context, cfg Config) (*blob.Bucket, error) {
 		return nil, errors.Join(fmt.Errorf("gcsblobs: %w", err), client.Close())
 	}
 	return blob.NewBucket(&bucket{
-		name: cfg.Bucket, inner: inner, client: client, signer: sign, now: cfg.Now, emulator: cfg.Emulator, idle: conn.idle,
+		name: cfg.Bucket, inner: inner, client: client, signer: sign, now: cfg.Now, links: linkHost(&cfg), idle: conn.idle,
 	}), nil
+}
+
+func linkHost(cfg *Config) string {
+	if cfg.Emulator == "" || cfg.LinkHost == "" {
+		return cfg.Emulator
+	}
+	return cfg.LinkHost
 }
 
 func noSignature([]byte) ([]byte, error) { return nil, errors.New("gcsblobs: no signer") }

@@ -51,8 +51,8 @@ func (b *bucket) SignedURL(ctx context.Context, key string, opts *driver.SignedU
 			o.Expires = b.now().Add(opts.Expiry)
 			o.GoogleAccessID = email
 			o.SignBytes = func(p []byte) ([]byte, error) { return b.signer.sign(ctx, p) }
-			if b.emulator != "" {
-				o.Hostname, o.Insecure = b.emulator, true
+			if b.links != "" {
+				o.Hostname, o.Insecure = b.links, true
 			}
 			if opts.Method == http.MethodGet {
 				o.QueryParameters = url.Values{"response-content-disposition": {

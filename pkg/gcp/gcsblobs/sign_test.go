@@ -113,6 +113,20 @@ func parts(t *testing.T, link string) []string {
 	return []string{u.Scheme, u.Host, u.EscapedPath(), u.Query().Encode()}
 }
 
+func TestALinkLeadsWhereItIsOpened(t *testing.T) {
+	t.Parallel()
+	for want, cfg := range map[string]gcsblobs.Config{
+		"http://storage:1/":               {Emulator: "http://storage:1/"},
+		"http://localhost:2/":             {Emulator: "storage:1", LinkHost: "localhost:2"},
+		"https://storage.googleapis.com/": {Credentials: credentials(), SignerKey: secret.NewValue(string(read(t, "testdata/v4_service_account.json")))},
+	} {
+		cfg.Bucket = "b"
+		if link, err := open(t, cfg).SignedURL(t.Context(), "x", nil); err != nil || !strings.HasPrefix(link, want+"b/x?") {
+			t.Errorf("%s %v, want %s", link, err, want)
+		}
+	}
+}
+
 func TestALinkForReadingMakesTheBrowserSave(t *testing.T) {
 	t.Parallel()
 	b := open(t, gcsblobs.Config{Bucket: "b", Emulator: "localhost:1"})

@@ -44,7 +44,7 @@ var baseline = []struct {
 		},
 	},
 	{
-		"max outstanding", "it sends a stream more messages than it asked for, so that others get none (Features.MaxOutstanding)",
+		"max outstanding", "it sends a stream more messages than it asked for, so that others get none; a receiver that stays full closes its stream",
 		func(t *testing.T, e *emulator) bool {
 			t.Helper()
 			stream := e.stream(t, 1)
@@ -148,7 +148,7 @@ func newEmulator(t *testing.T) *emulator {
 
 func (e *emulator) publishShort(t *testing.T) {
 	t.Helper()
-	if err := e.d.Publish(t.Context(), events.TopicJobCommands, jobEvent(t, "e", events.LaneShort)); err != nil {
+	if err := e.d.Publish(t.Context(), events.TopicJobCommands, jobEvent(t, "e")); err != nil {
 		t.Fatal(err)
 	}
 }

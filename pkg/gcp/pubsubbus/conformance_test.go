@@ -37,7 +37,8 @@ func TestMain(m *testing.M) {
 // letter policy, on Pub/Sub too.
 func features() bustest.Features {
 	return bustest.Features{
-		AckDeadline: 10 * time.Second, MinBackoff: time.Second, MaxBackoff: 4 * time.Second,
+		MaxOutstanding: true,
+		AckDeadline:    10 * time.Second, MinBackoff: time.Second, MaxBackoff: 4 * time.Second,
 		Wait: 20 * time.Second, Quiet: 2 * time.Second,
 	}
 }

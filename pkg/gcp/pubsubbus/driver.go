@@ -2,6 +2,7 @@ package pubsubbus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,7 @@ const callTimeout = 10 * time.Second
 type Driver struct {
 	project  string
 	instance string
+	clientID string // tells this process from others that read the same subscription
 	emulated bool
 	log      *slog.Logger
 	client   *pubsub.Client
@@ -87,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		cfg.Now = time.Now
 	}
 	d := &Driver{
-		project: cfg.Project, instance: instanceName(cfg.Instance), emulated: cfg.Emulator != "", log: cfg.Logger,
+		project: cfg.Project, instance: instanceName(cfg.Instance), clientID: rand.Text(), emulated: cfg.Emulator != "", log: cfg.Logger,
 		known: make(map[string]bool), byName: make(map[string]events.Subscription), publishers: make(map[string]*pubsub.Publisher),
 	}
 	d.topics, d.subs = bus.WithDeadLetters(cfg.Topics, cfg.Subscriptions)

@@ -2,6 +2,3 @@ package pubsubbus
 
 // Project is the project of a driver that a test opened.
 func (d *Driver) Project() string { return d.project }
-
-// StreamSettles lets tests watch a little longer than a stream needs.
-const StreamSettles = streamSettles

@@ -64,8 +64,8 @@ func (h *health) state() (reading []string, trouble []error) {
 }
 
 // Ping implements bus.Driver: every declared topic and every subscription that
-// is being read exists, and every receiver hears. The error is one sentence a
-// resource. It costs nothing but administrative quota.
+// is being read exists, and every receiver hears. The error names the first that
+// is missing and what to do. It costs nothing but administrative quota.
 func (d *Driver) Ping(ctx context.Context) error {
 	if !d.begin() {
 		return fmt.Errorf("pubsubbus: ping: %w", bus.ErrClosed)

@@ -17,6 +17,10 @@ import (
 // 512 KiB (https://cloud.google.com/pubsub/quotas#resource_limits).
 const maxIDs = 1000
 
+// answerTimeout bounds a call that answers or extends: half of the shortest
+// deadline, so that one lost call does not lose leases.
+const answerTimeout = minAckDeadline / 2
+
 // lease is one message in this process's hands. All but raw is guarded by the
 // lock of its leases.
 type lease struct {
@@ -148,12 +152,7 @@ func (ls *leases) giveBackLocked(l *lease) {
 	ls.wake()
 }
 
-func (ls *leases) wake() {
-	select {
-	case ls.answers <- struct{}{}:
-	default:
-	}
-}
+func (ls *leases) wake() { signal(ls.answers) }
 
 // stop bounds every lease to one more AckDeadline, and extends it that far once.
 func (ls *leases) stop() {
@@ -207,7 +206,7 @@ func (ls *leases) batches(ids []string, what string, call func(ctx context.Conte
 	for len(ids) > 0 {
 		n := min(len(ids), maxIDs)
 		// Also for handlers that end after their receiver.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ls.d.life), ls.sub.AckDeadline/2)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ls.d.life), answerTimeout)
 		if err := call(ctx, ids[:n]); err != nil {
 			ok = false
 			ls.d.log.Debug("bus answer not sent", slog.String("subscription", ls.sub.Name), slog.String("answer", what),

@@ -205,7 +205,7 @@ func TestPushFromTheEmulator(t *testing.T) {
 	if _, err := raw.SubscriptionAdminClient.UpdateSubscription(t.Context(), pushConfig(d, srv.URL+"/push/"+pushed)); err != nil {
 		t.Fatal(err)
 	}
-	ev := jobEvent(t, "e1", "short")
+	ev := jobEvent(t, "e1")
 	before := time.Now().Add(-time.Minute)
 	if err := d.Publish(t.Context(), events.TopicJobCommands, ev); err != nil {
 		t.Fatal(err)

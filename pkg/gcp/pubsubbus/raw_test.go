@@ -21,12 +21,7 @@ type rawMessage = pubsubpb.ReceivedMessage
 // rawClient speaks to the emulator beside the driver.
 func rawClient(tb testing.TB, d *pubsubbus.Driver) *pubsub.Client {
 	tb.Helper()
-	return rawClientAt(tb, d, cloud.PubSub(tb))
-}
-
-func rawClientAt(tb testing.TB, d *pubsubbus.Driver, addr string) *pubsub.Client {
-	tb.Helper()
-	c, err := pubsub.NewClient(tb.Context(), d.Project(), option.WithEndpoint(addr), option.WithoutAuthentication(),
+	c, err := pubsub.NewClient(tb.Context(), d.Project(), option.WithEndpoint(cloud.PubSub(tb)), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	if err != nil {
 		tb.Fatal(err)
@@ -38,6 +33,7 @@ func rawClientAt(tb testing.TB, d *pubsubbus.Driver, addr string) *pubsub.Client
 func topicPath(d *pubsubbus.Driver, name string) string {
 	return "projects/" + d.Project() + "/topics/" + name
 }
+
 func subPath(d *pubsubbus.Driver, name string) string {
 	return "projects/" + d.Project() + "/subscriptions/" + name
 }
@@ -80,10 +76,10 @@ func pullOne(c *pubsub.Client, d *pubsubbus.Driver, subscription string) *rawMes
 	return nil
 }
 
-func jobEvent(tb testing.TB, id, lane string) events.Event {
+func jobEvent(tb testing.TB, id string) events.Event {
 	tb.Helper()
-	ev, err := events.New(events.Head{ID: id, Source: "/codexgw/test", Subject: "job_1", Lane: lane, Time: time.Now()},
-		events.JobSubmitted{JobID: "job_1", ConversationID: "conv_1", Tenant: "acme", Lane: lane})
+	ev, err := events.New(events.Head{ID: id, Source: "/codexgw/test", Subject: "job_1", Lane: events.LaneShort, Time: time.Now()},
+		events.JobSubmitted{JobID: "job_1", ConversationID: "conv_1", Tenant: "acme", Lane: events.LaneShort})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -38,8 +38,13 @@ type receiver struct {
 	readyOnce sync.Once
 	ready     chan<- struct{}
 
-	mu   sync.Mutex
-	free int // slots without a handler
+	// full has an element when all slots have been taken for a while; freed when
+	// one became free.
+	full, freed chan struct{}
+
+	mu        sync.Mutex
+	free      int         // slots without a handler
+	saturated *time.Timer // fires into full
 	// waiting are messages that came while no slot was free, oldest first. Their
 	// leases are not extended: what waits longer than its deadline goes to others.
 	waiting      []*lease
@@ -66,7 +71,7 @@ func (d *Driver) Receive(ctx context.Context, subscription string, opt bus.Recei
 
 	r := &receiver{
 		d: d, sub: sub, handler: h, slots: opt.MaxOutstanding, free: opt.MaxOutstanding,
-		ctx: ctx, id: sub.Name, ready: opt.Ready,
+		ctx: ctx, id: sub.Name, ready: opt.Ready, full: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 	}
 	if d.push != nil && slices.Contains(d.push.Subscriptions, subscription) {
 		if err := d.push.serve(r); err != nil {
@@ -88,6 +93,9 @@ func (r *receiver) pull() {
 		r.id = r.d.instanceID(r.sub.Name)
 		defer r.d.removeInstance(r.ctx, r.id)
 	}
+	r.saturated = time.AfterFunc(time.Hour, func() { signal(r.full) })
+	defer r.saturated.Stop()
+	r.saturated.Stop()
 	r.d.health.reads(r.id, 1)
 	defer r.d.health.reads(r.id, -1)
 	r.leases = newLeases(r.d, r.id, r.sub)
@@ -111,7 +119,7 @@ func (r *receiver) keepReading() {
 			fine, err = r.read()
 			err = r.d.explain("subscription", r.id, err)
 		}
-		if r.ctx.Err() != nil {
+		if r.ctx.Err() != nil || !r.waitForSlot() {
 			return
 		}
 		if fine {
@@ -185,6 +193,45 @@ func (r *receiver) dispatch() {
 		r.running.Add(1)
 		go r.handle(l)
 	}
+	if r.free == 0 {
+		r.saturated.Reset(saturatedAfter)
+	}
+}
+
+// saturatedAfter is how long all slots may be taken before the receiver closes
+// its stream, so that everything else goes to others. The service counts a
+// message that a slow handler lost as room for another one, and its emulator
+// does not count at all.
+const saturatedAfter = time.Second
+
+// isFull reports whether the receiver has no slot. A per-instance subscription
+// has no other reader: there it never matters.
+func (r *receiver) isFull() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.free == 0 && r.sub.Mode == events.Shared
+}
+
+// waitForSlot gives back what waits in a full receiver and returns when a slot
+// is free; false: the receiver ended.
+func (r *receiver) waitForSlot() bool {
+	for r.isFull() {
+		r.giveBackWaiting()
+		select {
+		case <-r.freed:
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// signal puts an element into a channel that has room for one.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
 }
 
 // forgetExpired drops messages that waited past their deadline: Pub/Sub
@@ -214,7 +261,9 @@ func (r *receiver) handle(l *lease) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.free++
+		r.saturated.Stop()
 		r.dispatch()
+		signal(r.freed)
 	}()
 	if !r.leases.begin(r.ctx, l) {
 		return

@@ -81,7 +81,7 @@ func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
 	both := func(id string) {
 		t.Helper()
 		for ch, publish := range map[chan string]func() error{
-			commands: func() error { return publishIn(d, 5*time.Second, jobEvent(t, id, "short")) },
+			commands: func() error { return publishIn(d, 5*time.Second, jobEvent(t, id)) },
 			progress: func() error { return publishProgress(t, d, id) },
 		} {
 			// Published until heard: an instance hears nothing of before its subscription.
@@ -111,7 +111,7 @@ func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := publishIn(d, time.Second, jobEvent(t, "paused", "short")); !errors.Is(err, bus.ErrUnavailable) {
+	if err := publishIn(d, time.Second, jobEvent(t, "paused")); !errors.Is(err, bus.ErrUnavailable) {
 		t.Errorf("publish to a paused emulator: %v, want ErrUnavailable", err)
 	}
 	if err := pingIn(d, time.Second); err == nil {
@@ -128,7 +128,7 @@ func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
 	if err := emu.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := publishIn(d, time.Second, jobEvent(t, "stopped", "short")); !errors.Is(err, bus.ErrUnavailable) {
+	if err := publishIn(d, time.Second, jobEvent(t, "stopped")); !errors.Is(err, bus.ErrUnavailable) {
 		t.Errorf("publish to a stopped emulator: %v, want ErrUnavailable", err)
 	}
 	if err := pingIn(d, time.Second); err == nil {
@@ -138,7 +138,7 @@ func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "publish to an empty emulator finds no topic", func() error {
-		if err := publishIn(d, 5*time.Second, jobEvent(t, "empty", "short")); !errors.Is(err, bus.ErrUnavailable) {
+		if err := publishIn(d, 5*time.Second, jobEvent(t, "empty")); !errors.Is(err, bus.ErrUnavailable) {
 			return errors.New("no ErrUnavailable")
 		}
 		return nil
@@ -191,7 +191,7 @@ func TestAReceiverWaitsForItsSubscription(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ready
-	if err := d.Publish(t.Context(), events.TopicJobCommands, jobEvent(t, "e1", "short")); err != nil {
+	if err := d.Publish(t.Context(), events.TopicJobCommands, jobEvent(t, "e1")); err != nil {
 		t.Fatal(err)
 	}
 	if id := <-heard; id != "e1" {
@@ -293,7 +293,7 @@ func TestALeaseThatCannotBeExtendedIsLost(t *testing.T) {
 		causes <- context.Cause(ctx)
 		return bus.Outcome{Verdict: bus.Ack}
 	})
-	if err := publishIn(d, time.Minute, jobEvent(t, "held", "short")); err != nil {
+	if err := publishIn(d, time.Minute, jobEvent(t, "held")); err != nil {
 		t.Fatal(err)
 	}
 	at := <-began

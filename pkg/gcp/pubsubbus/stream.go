@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"google.golang.org/grpc/metadata"
 
 	"codexgateway.dev/pkg/bus"
 )
@@ -29,6 +31,10 @@ const (
 	outstandingBytes = 4 * bus.MaxMessageBytes
 )
 
+// routing is the header that leads a stream to where its subscription is; the
+// client sets it on all other calls.
+const routing = "x-goog-request-params"
+
 var errSilent = errors.New("the stream is silent")
 
 // read opens a stream and takes messages off it until it breaks. fine reports
@@ -39,12 +45,13 @@ func (r *receiver) read() (fine bool, err error) {
 	// emulator goes on sending to a stream that was only cut.
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.ctx))
 	defer cancel(nil)
-	stream, err := r.d.client.SubscriptionAdminClient.StreamingPull(ctx)
+	routed := metadata.AppendToOutgoingContext(ctx, routing, "subscription="+url.QueryEscape(r.leases.path))
+	stream, err := r.d.client.SubscriptionAdminClient.StreamingPull(routed)
 	if err != nil {
 		return false, err
 	}
 	if err := stream.Send(&pubsubpb.StreamingPullRequest{
-		Subscription: r.leases.path, ClientId: r.id, ProtocolVersion: streamProtocol,
+		Subscription: r.leases.path, ClientId: r.d.clientID, ProtocolVersion: streamProtocol,
 		StreamAckDeadlineSeconds: wholeSeconds(r.sub.AckDeadline),
 		MaxOutstandingMessages:   int64(r.slots), MaxOutstandingBytes: outstandingBytes,
 	}); err != nil && !errors.Is(err, io.EOF) { // after EOF Recv says why
@@ -58,7 +65,7 @@ func (r *receiver) read() (fine bool, err error) {
 	}
 	timer := time.AfterFunc(streamSettles, settle)
 	defer timer.Stop()
-	pulse := newWatch(r.ctx, stream, cancel)
+	pulse := newWatch(r, stream, cancel)
 	defer pulse.end()
 	for {
 		res, err := stream.Recv()
@@ -87,9 +94,9 @@ type watch struct {
 	lastBeat atomic.Int64
 }
 
-func newWatch(ctx context.Context, stream pubsubpb.Subscriber_StreamingPullClient, cancel context.CancelCauseFunc) *watch {
+func newWatch(r *receiver, stream pubsubpb.Subscriber_StreamingPullClient, cancel context.CancelCauseFunc) *watch {
 	w := &watch{stream: stream, cancel: cancel, stop: make(chan struct{}), done: make(chan struct{})}
-	go w.run(ctx)
+	go w.run(r)
 	return w
 }
 
@@ -106,9 +113,9 @@ func (w *watch) heard(res *pubsubpb.StreamingPullResponse) {
 
 // run pings the service, and ends a stream whose service used to answer and
 // does not any more: a connection that lost its other side looks like an idle
-// one. The emulator never answers a ping. When ctx ends it closes the stream,
-// and cuts it when the service does not follow.
-func (w *watch) run(ctx context.Context) {
+// one. The emulator never answers a ping. When the receiver ends or stays full
+// it closes the stream, and cuts it when the service does not follow.
+func (w *watch) run(r *receiver) {
 	defer close(w.done)
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
@@ -116,9 +123,15 @@ func (w *watch) run(ctx context.Context) {
 		select {
 		case <-w.stop:
 			return
-		case <-ctx.Done():
+		case <-r.ctx.Done():
 			w.closeSend()
 			return
+		case <-r.full:
+			if r.isFull() {
+				w.closeSend()
+				return
+			}
+			continue
 		case <-tick.C:
 		}
 		if last := w.lastBeat.Load(); last != 0 && time.Since(time.Unix(0, last)) > 3*pingEvery {

@@ -2,18 +2,26 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/gcp"
+	"codexgateway.dev/pkg/gcp/firestoredocs"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/schema"
 	"codexgateway.dev/services/edge"
+	"codexgateway.dev/services/notifier"
 	"codexgateway.dev/services/reconciler"
 	"codexgateway.dev/services/worker"
 )
@@ -37,9 +45,14 @@ func render(root string) ([]page, error) {
 	if err != nil {
 		return nil, err
 	}
+	indexes, err := indexesPage()
+	if err != nil {
+		return nil, err
+	}
 	return []page{
 		{"config.md", configPage()},
 		{"errors.md", errorsPage()},
+		{"firestore-indexes.json", indexes},
 		{"events.md", eventsPage()},
 		{"methods.md", methods},
 	}, nil
@@ -54,6 +67,10 @@ var configs = []struct {
 	{"Edge", edge.Config{}},
 	{"Worker", worker.Config{}},
 	{"Reconciler", reconciler.Config{}},
+	{"Notifier", notifier.Config{}},
+	{"Google Cloud: every service that runs apart", gcp.Config{}},
+	{"Cloud Run: reconciler", gcp.Run{}},
+	{"Listener of worker, reconciler and notifier", chassis.ListenConfig{}},
 	{"Jobs: the same for edge, worker and reconciler", job.Config{}},
 }
 
@@ -183,5 +200,25 @@ func configPage() []byte {
 			d.row(code(f.Key), holds, def, f.Doc)
 		}
 	}
+	d.heading("Other defaults on Google Cloud")
+	d.WriteString("Where services run apart these are the defaults; what you set wins.\n\n")
+	d.table("Variable", "Default")
+	other := boot.Defaults()
+	for _, name := range slices.Sorted(maps.Keys(other)) {
+		d.row(code(name), code(other[name]))
+	}
 	return d.Bytes()
+}
+
+// indexesPage is what Firestore must have, as data that Terraform reads.
+func indexesPage() ([]byte, error) {
+	all, err := firestoredocs.Indexes(schema.All())
+	if err != nil {
+		return nil, fmt.Errorf("indexes: %w", err)
+	}
+	raw, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("indexes: %w", err)
+	}
+	return append(raw, '\n'), nil
 }

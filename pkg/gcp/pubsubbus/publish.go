@@ -25,6 +25,10 @@ const (
 // The library's 10 ms would be a third of the time to the watcher.
 const publishLinger = time.Millisecond
 
+// publishTimeout bounds the sending of one batch, retries included: 10 MB on a
+// slow line. Callers bring shorter deadlines.
+const publishTimeout = 30 * time.Second
+
 func publishSettings() pubsub.PublishSettings {
 	return pubsub.PublishSettings{
 		DelayThreshold: publishLinger,
@@ -32,7 +36,7 @@ func publishSettings() pubsub.PublishSettings {
 		ByteThreshold:  1 << 20,
 		// The library retries in the background, whatever became of the caller:
 		// within this, and no longer, an event may still go out.
-		Timeout: callTimeout,
+		Timeout: publishTimeout,
 		FlowControlSettings: pubsub.FlowControlSettings{
 			MaxOutstandingMessages: maxUnsentMessages, MaxOutstandingBytes: maxUnsentBytes,
 			LimitExceededBehavior: pubsub.FlowControlSignalError,

@@ -22,9 +22,10 @@ func TestBootstrapCreatesEverythingAnyNumberOfTimes(t *testing.T) {
 	var wg sync.WaitGroup
 	var d *pubsubbus.Driver
 	for range 3 { // at the same time, as replicas would
-		d = openDriver(t, pubsubbus.Config{Project: p, Topics: events.Topics, Subscriptions: events.Deployed(true)})
+		replica := openDriver(t, pubsubbus.Config{Project: p, Topics: events.Topics, Subscriptions: events.Deployed(true)})
+		d = replica
 		wg.Go(func() {
-			if err := d.Bootstrap(t.Context()); err != nil {
+			if err := replica.Bootstrap(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})

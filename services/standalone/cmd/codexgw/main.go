@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 
+	"codexgateway.dev/pkg/boot/cloud"
 	"codexgateway.dev/services/standalone/internal/cli"
 	"codexgateway.dev/services/standalone/internal/doctor"
 )
@@ -18,5 +19,6 @@ func main() {
 		Stderr:    os.Stderr,
 		LookupEnv: os.LookupEnv,
 		Checks:    doctor.Sandbox,
+		Bootstrap: cloud.Bootstrap,
 	}))
 }

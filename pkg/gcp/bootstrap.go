@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/gcp/gcsblobs"
 )
 
@@ -17,6 +18,10 @@ var ErrRealProject = errors.New("gcp: not on emulators: a real project is set up
 type BootstrapOptions struct {
 	// RealProject allows to create what is missing in a project of Google Cloud.
 	RealProject bool
+	// Lanes creates a subscription of job commands for each lane instead of one
+	// for all: a deployment reads the one or the others, and what nobody reads
+	// fills up.
+	Lanes bool
 	// Logger hears what is being created; nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -28,7 +33,7 @@ func Bootstrap(ctx context.Context, cfg Config, opt BootstrapOptions) error {
 	if !cfg.Emulated() && !opt.RealProject {
 		return ErrRealProject
 	}
-	deps := Deps{Logger: opt.Logger, Instance: "bootstrap"}.withDefaults()
+	deps := Deps{Logger: opt.Logger, Instance: "bootstrap", Subscriptions: events.Deployed(opt.Lanes)}.withDefaults()
 	cfg.Push.Subscriptions = nil // it receives nothing
 	messages, err := openBus(ctx, &cfg, &deps, clientAuth(&cfg))
 	if err != nil {

@@ -2,8 +2,8 @@ package cloud
 
 import (
 	"context"
-	"log/slog"
 
+	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/gcp"
 )
@@ -17,10 +17,10 @@ func (l lookup) Lookup(key string) (string, bool) { return l(key) }
 // Bootstrap creates what the services need on the platform that the environment
 // names; see [gcp.Bootstrap]. A configuration that is wrong is a
 // *chassis.ConfigError.
-func Bootstrap(ctx context.Context, env func(string) (string, bool), log *slog.Logger, realProject bool) error {
+func Bootstrap(ctx context.Context, env func(string) (string, bool), opt boot.BootstrapOptions) error {
 	cfg, err := chassis.Load[gcp.Config](ctx, lookup(env))
 	if err != nil {
 		return err
 	}
-	return gcp.Bootstrap(ctx, cfg, gcp.BootstrapOptions{RealProject: realProject, Logger: log})
+	return gcp.Bootstrap(ctx, cfg, gcp.BootstrapOptions{RealProject: opt.RealProject, Lanes: opt.Lanes, Logger: opt.Logger})
 }

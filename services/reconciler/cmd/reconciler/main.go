@@ -8,12 +8,14 @@ import (
 	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/boot/cloud"
 	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/gcp"
 	"codexgateway.dev/services/reconciler"
 )
 
 type config struct {
 	Reconciler reconciler.Config
-	Run        cloud.RunConfig
+	Cloud      gcp.Config
+	Run        gcp.Run
 }
 
 func main() {
@@ -23,7 +25,7 @@ func main() {
 func build(ctx context.Context, rt *chassis.Runtime, cfg config, p *boot.Parts) (chassis.Service, error) {
 	deps := reconciler.Deps{Jobs: p.Jobs, Docs: p.Docs, Bus: p.Bus, Logger: rt.Log, Now: p.Now}
 	if cfg.Reconciler.ExecutionJob != "" || cfg.Reconciler.Pool != "" {
-		run, err := cfg.Run.Open(ctx)
+		run, err := gcp.OpenRun(ctx, cfg.Cloud, cfg.Run)
 		if err != nil {
 			return nil, err
 		}

@@ -4,23 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/mockmodel"
 )
 
 // BootstrapFunc creates topics, subscriptions and the bucket of the platform that
-// the environment names. Without realProject it refuses anything but emulators.
-type BootstrapFunc func(ctx context.Context, lookup func(string) (string, bool), log *slog.Logger, realProject bool) error
+// the environment names. Without RealProject it refuses anything but emulators.
+type BootstrapFunc func(ctx context.Context, lookup func(string) (string, bool), opt boot.BootstrapOptions) error
 
 func (a *app) bootstrapCommand() *cobra.Command {
-	var realProject bool
+	var opt boot.BootstrapOptions
 	cmd := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Create what the separate services need on emulators",
@@ -39,15 +39,16 @@ refused here without --real-project.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			log := chassis.NewLogger(a.Stderr, chassis.LogConfig{Format: "text"})
-			err := a.Bootstrap(ctx, a.LookupEnv, log, realProject)
+			opt.Logger = chassis.NewLogger(a.Stderr, chassis.LogConfig{Format: "text"})
+			err := a.Bootstrap(ctx, a.LookupEnv, opt)
 			if wrong, ok := errors.AsType[*chassis.ConfigError](err); ok {
 				return usagef("%s", errors.Join(wrong.Problems...)).hint("Set the variables of the services, see docs/reference/config.md.")
 			}
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&realProject, "real-project", false, "create them in a project of Google Cloud too")
+	cmd.Flags().BoolVar(&opt.RealProject, "real-project", false, "create them in a project of Google Cloud too")
+	cmd.Flags().BoolVar(&opt.Lanes, "lanes", false, "a subscription of job commands for each lane instead of one for all")
 	return cmd
 }
 

@@ -13,20 +13,21 @@ ARG STATIC_IMAGE=gcr.io/distroless/static-debian12:nonroot
 ARG NODE_IMAGE=node:20-bookworm-slim
 ARG DEBIAN_IMAGE=debian:12-slim
 
+# All programs at once: they share nearly everything, and every image uses this stage.
 FROM ${GO_IMAGE} AS build
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 WORKDIR /src
 COPY . .
-ARG SERVICE=worker
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-	module=$SERVICE; [ "$SERVICE" != codexgw ] || module=standalone; \
 	go build -trimpath -tags nomsgpack,disable_grpc_modules \
-		-ldflags "-s -w -X codexgateway.dev/pkg/chassis.version=$VERSION" \
-		-o /out/service "./services/$module/cmd/$SERVICE"
+		-ldflags "-s -w -X codexgateway.dev/pkg/chassis.version=$VERSION" -o /out/ \
+		./services/edge/cmd/edge ./services/worker/cmd/worker ./services/notifier/cmd/notifier \
+		./services/reconciler/cmd/reconciler ./services/standalone/cmd/codexgw
 
 FROM ${STATIC_IMAGE} AS service
-COPY --from=build /out/service /service
+ARG SERVICE
+COPY --from=build /out/${SERVICE} /service
 USER 65532:65532
 ENTRYPOINT ["/service"]
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["/service", "-healthcheck"]
@@ -44,7 +45,7 @@ RUN apt-get update -qq \
 	&& useradd --uid 65532 --user-group --home-dir /home/worker --no-create-home worker \
 	&& install -d -o worker -g worker -m 0711 /var/lib/codexgw
 COPY --from=codex /opt/codex /opt/codex
-COPY --from=build /out/service /service
+COPY --from=build /out/worker /service
 # The slots of running jobs: a volume or a memory file system, never /tmp.
 ENV CODEXGW_WORKER_DIR=/var/lib/codexgw/slots CODEXGW_CODEX=/opt/codex
 USER 65532:65532

@@ -51,7 +51,9 @@ func TestAForkBombIsBounded(t *testing.T) {
 	t.Parallel()
 	g := small(t, nil)
 	marker := newMarker()
-	bomb := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell b() { sleep " + marker + " & b | b & }; b; wait; sleep 600"})
+	// It hangs after the command, which may end early: the bound leaves no process
+	// for the last sleep.
+	bomb := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell b() { sleep " + marker + " & b | b & }; b; wait; sleep 600\nmock: hang"})
 	eventually(t, jobLimit, "the bomb has gone off", func() bool { return len(marked(marker)) >= 20 })
 
 	// The same user, another job: it has its own processes.

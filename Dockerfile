@@ -21,7 +21,7 @@ ARG SERVICE=worker
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
 	module=$SERVICE; [ "$SERVICE" != codexgw ] || module=standalone; \
-	go build -trimpath -tags nomsgpack,disable_grpc_modules \
+	go build -trimpath -tags disable_grpc_modules \
 		-ldflags "-s -w -X codexgateway.dev/pkg/chassis.version=$VERSION" \
 		-o /out/service "./services/$module/cmd/$SERVICE"
 

@@ -63,9 +63,8 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 	case form == typeSSE && j.State.Terminal() && after >= j.LastSeq:
 		a.respond(w, r, http.StatusNoContent, "", nil) // so that EventSource does not come back
 	case form == typeJSON && wait == 0:
-		a.page(w, r, func() (methods.EventPage, error) {
-			return a.Methods.Page(r.Context(), j.ID, after, pollEvents)
-		})
+		p, err := a.Methods.Page(r.Context(), j.ID, after, pollEvents)
+		a.page(w, r, p, err)
 	default:
 		a.watch(w, r, form, j.ID, after, time.Duration(wait)*time.Second)
 	}
@@ -88,7 +87,8 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, form, jobID string, 
 	ctx, stop := a.Streams.Until(r.Context())
 	defer stop()
 	if form == typeJSON {
-		a.page(w, r, func() (methods.EventPage, error) { return poll(ctx, events, after, wait) })
+		p, err := poll(ctx, events, after, wait)
+		a.page(w, r, p, err)
 		return
 	}
 	a.stream(ctx, w, form, events)
@@ -108,9 +108,8 @@ func poll(ctx context.Context, w *hub.Watcher, after int64, wait time.Duration) 
 	return methods.NewPage(after, b.Events, b.Closed), nil
 }
 
-// page answers with one page.
-func (a *api) page(w http.ResponseWriter, r *http.Request, read func() (methods.EventPage, error)) {
-	p, err := read()
+// page answers with one page, or with why there is none.
+func (a *api) page(w http.ResponseWriter, r *http.Request, p methods.EventPage, err error) {
 	if err != nil {
 		a.fail(w, r, err)
 		return

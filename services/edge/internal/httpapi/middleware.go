@@ -39,35 +39,39 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 		rid = id.New(id.Request)
 	}
 	w.Header().Set(headerRequestID, rid)
-	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, rid))
+	ctx := context.WithValue(r.Context(), requestIDKey{}, rid)
+	r = r.WithContext(ctx)
 	paced := newPacedWriter(w, a.opt.WriteTimeout)
-	a.contain(paced, r)
+	a.contained(paced, r)
 	paced.finish(a.opt.BodyGrace)
-	a.Logger.LogAttrs(r.Context(), slog.LevelDebug, "request served",
+	a.Logger.LogAttrs(ctx, slog.LevelDebug, "request served",
 		slog.String("request_id", rid), slog.String("route", r.Pattern),
 		slog.Int("status", paced.status), slog.Duration("took", time.Since(began)))
 }
 
-// contain turns a panic into a 500, or into a cut connection once an answer
-// has begun.
-func (a *api) contain(w *pacedWriter, r *http.Request) {
-	defer func() {
-		v := recover()
-		if v == nil {
-			return
-		}
-		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-			panic(v)
-		}
-		a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
-			slog.String("request_id", requestID(r.Context())), slog.String("route", r.Pattern),
-			slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
-		if w.begun() {
-			panic(http.ErrAbortHandler)
-		}
-		a.refuse(w, r, http.StatusInternalServerError, errs.New(errs.Internal, ""))
-	}()
+// contained routes the request and keeps its panic in it.
+func (a *api) contained(w *pacedWriter, r *http.Request) {
+	defer a.contain(w, r)
 	a.route(w, r)
+}
+
+// contain is deferred: it turns a panic into a 500, or into a cut connection
+// once an answer has begun.
+func (a *api) contain(w *pacedWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v)
+	}
+	a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+		slog.String("request_id", requestID(r.Context())), slog.String("route", r.Pattern),
+		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	if w.begun() {
+		panic(http.ErrAbortHandler)
+	}
+	a.refuse(w, r, http.StatusInternalServerError, errs.New(errs.Internal, ""))
 }
 
 // authenticate finds out who asks, before anything of the body is read.

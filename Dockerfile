@@ -20,7 +20,7 @@ WORKDIR /src
 COPY . .
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-	go build -trimpath -tags nomsgpack,disable_grpc_modules \
+	go build -trimpath -tags disable_grpc_modules \
 		-ldflags "-s -w -X codexgateway.dev/pkg/chassis.version=$VERSION" -o /out/ \
 		./services/edge/cmd/edge ./services/worker/cmd/worker ./services/notifier/cmd/notifier \
 		./services/reconciler/cmd/reconciler ./services/standalone/cmd/codexgw

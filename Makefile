@@ -8,8 +8,8 @@ SERVICES := edge worker notifier reconciler
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 CODEX    := $(shell cat services/worker/codexversion/version)
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Without these two gin brings a msgpack codec and Cloud Storage the whole of xDS: 19 MiB.
-TAGS     := nomsgpack,disable_grpc_modules
+# Without it Cloud Storage brings the whole of xDS: 13 MB.
+TAGS     := disable_grpc_modules
 GOFLAGS_BUILD := -trimpath -tags $(TAGS) -ldflags '-s -w -X codexgateway.dev/pkg/chassis.version=$(VERSION)'
 CODEX_STAMP := .codex-cli/.installed-$(CODEX)
 FUZZTIME ?= 30s

@@ -136,7 +136,7 @@ func prepare() (clean func(), err error) {
 	for out, pkg := range programs {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
-		build := exec.CommandContext(ctx, "go", "build", "-tags", "nomsgpack,disable_grpc_modules", "-o", out, pkg)
+		build := exec.CommandContext(ctx, "go", "build", "-tags", "disable_grpc_modules", "-o", out, pkg)
 		if text, err := build.CombinedOutput(); err != nil {
 			return clean, fmt.Errorf("build %s: %w\n%s", pkg, err, text)
 		}

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/auth"
@@ -74,7 +72,8 @@ type api struct {
 	Deps
 
 	opt     Options
-	mux     *jsonrpc.Mux
+	routes  *http.ServeMux
+	calls   *jsonrpc.Mux
 	openrpc []byte
 	// compress wraps whole answers.
 	compress func(http.Handler) http.HandlerFunc
@@ -85,8 +84,8 @@ func Handler(d Deps, opt Options) (http.Handler, error) {
 	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Health == nil || d.Logger == nil {
 		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Health and Logger are required")
 	}
-	a := &api{Deps: d, opt: opt.orDefaults(), mux: jsonrpc.NewMux()}
-	d.Methods.Register(a.mux)
+	a := &api{Deps: d, opt: opt.orDefaults(), calls: jsonrpc.NewMux()}
+	d.Methods.Register(a.calls)
 	var err error
 	if a.compress, err = compressor(); err != nil {
 		return nil, err
@@ -95,37 +94,6 @@ func Handler(d Deps, opt Options) (http.Handler, error) {
 	if a.openrpc, err = methods.OpenRPC(d.Sockets.Mux(), d.Methods.Version); err != nil {
 		return nil, err
 	}
-	return a.router(), nil
-}
-
-// router is the table of routes.
-func (a *api) router() *gin.Engine {
-	gin.SetMode(gin.ReleaseMode) // debug mode prints to standard output
-	r := gin.New()
-	r.HandleMethodNotAllowed = true
-	// A redirect would turn a POST with a typing error into a GET.
-	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
-	r.Use(a.identify, a.pace, a.recover)
-	r.NoRoute(func(c *gin.Context) { a.refuse(c, http.StatusNotFound, errNoRoute) })
-	r.NoMethod(func(c *gin.Context) { a.refuse(c, http.StatusMethodNotAllowed, errNoMethod) })
-
-	small := a.body(a.opt.OtherBody)
-	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		r.Handle(method, "/health", small, gin.WrapH(a.Health.Live()))
-		r.Handle(method, "/ready", small, gin.WrapH(a.Health.Ready()))
-		r.Handle(method, "/openrpc.json", small, a.serveOpenRPC)
-		if a.Blobs != nil {
-			r.Handle(method, "/blobs", small, gin.WrapH(a.Blobs))
-			r.Handle(method, "/blobs/*key", small, gin.WrapH(a.Blobs))
-		}
-	}
-	r.POST("/jsonrpc", a.body(a.opt.RPCBody), a.authenticate, a.serveRPC)
-	r.GET("/ws", small, a.authenticate, a.serveSocket)
-	r.GET("/v1/jobs/:id/events", small, a.authenticate, a.serveEvents)
-	r.GET("/v1/jobs/:id/artifacts/:name", small, a.authenticate, a.serveArtifact)
-	return r
-}
-
-func (a *api) serveOpenRPC(c *gin.Context) {
-	a.respond(c, http.StatusOK, typeJSON, a.openrpc)
+	a.routes = a.table()
+	return http.HandlerFunc(a.serve), nil
 }

@@ -1,26 +1,22 @@
 package httpapi
 
-import (
-	"net/http"
-
-	"github.com/gin-gonic/gin"
-)
+import "net/http"
 
 // serveArtifact is GET /v1/jobs/{id}/artifacts/{name}: a link that works
 // without the key for a while.
-func (a *api) serveArtifact(c *gin.Context) {
-	ctx := c.Request.Context()
-	artifact, err := a.Methods.Artifact(ctx, c.Param("id"), c.Param("name"))
+func (a *api) serveArtifact(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	artifact, err := a.Methods.Artifact(ctx, r.PathValue("id"), r.PathValue("name"))
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
 	link, err := a.Methods.ArtifactURL(ctx, artifact)
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
-	c.Header("Location", link)
-	c.Header("Referrer-Policy", "no-referrer")
-	a.respond(c, http.StatusFound, "", nil)
+	w.Header().Set("Location", link)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	a.respond(w, r, http.StatusFound, "", nil)
 }

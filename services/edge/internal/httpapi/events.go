@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	"github.com/munnerz/goautoneg"
 
 	"codexgateway.dev/pkg/errs"
@@ -30,69 +29,69 @@ var (
 )
 
 // serveEvents is GET /v1/jobs/{id}/events.
-func (a *api) serveEvents(c *gin.Context) {
-	form := accepted(c.Request.Header)
+func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
+	form := accepted(r.Header)
 	if form == "" {
-		a.refuse(c, http.StatusNotAcceptable, errNotAccepted)
+		a.refuse(w, r, http.StatusNotAcceptable, errNotAccepted)
 		return
 	}
-	c.Header("Vary", "Accept")
-	q := c.Request.URL.Query()
+	w.Header().Set("Vary", "Accept")
+	q := r.URL.Query()
 	after, err := wholeNumber(q, "after", 1<<53)
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
-	if last := c.GetHeader("Last-Event-ID"); last != "" && form == typeSSE {
+	if last := r.Header.Get("Last-Event-ID"); last != "" && form == typeSSE {
 		// A browser that reconnects keeps the URL: the header is newer.
 		if after, err = parseWhole("Last-Event-ID", last, 1<<53); err != nil {
-			a.fail(c, err)
+			a.fail(w, r, err)
 			return
 		}
 	}
 	wait, err := wholeNumber(q, "wait", maxWait)
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
-	j, err := a.Methods.Job(c.Request.Context(), c.Param("id"))
+	j, err := a.Methods.Job(r.Context(), r.PathValue("id"))
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
 	switch {
 	case form == typeSSE && j.State.Terminal() && after >= j.LastSeq:
-		a.respond(c, http.StatusNoContent, "", nil) // so that EventSource does not come back
+		a.respond(w, r, http.StatusNoContent, "", nil) // so that EventSource does not come back
 	case form == typeJSON && wait == 0:
-		a.page(c, func() (methods.EventPage, error) {
-			return a.Methods.Page(c.Request.Context(), j.ID, after, pollEvents)
-		})
+		p, err := a.Methods.Page(r.Context(), j.ID, after, pollEvents)
+		a.page(w, r, p, err)
 	default:
-		a.watch(c, form, j.ID, after, time.Duration(wait)*time.Second)
+		a.watch(w, r, form, j.ID, after, time.Duration(wait)*time.Second)
 	}
 }
 
 // watch answers from the hub, within the bound of open streams.
-func (a *api) watch(c *gin.Context, form, jobID string, after int64, wait time.Duration) {
+func (a *api) watch(w http.ResponseWriter, r *http.Request, form, jobID string, after int64, wait time.Duration) {
 	release, ok := a.Streams.Take()
 	if !ok {
-		a.fail(c, errStreams)
+		a.fail(w, r, errStreams)
 		return
 	}
 	defer release()
-	w, err := a.Hub.Watch(jobID, after)
+	events, err := a.Hub.Watch(jobID, after)
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
-	defer w.Close()
-	ctx, stop := a.Streams.Until(c.Request.Context())
+	defer events.Close()
+	ctx, stop := a.Streams.Until(r.Context())
 	defer stop()
 	if form == typeJSON {
-		a.page(c, func() (methods.EventPage, error) { return poll(ctx, w, after, wait) })
+		p, err := poll(ctx, events, after, wait)
+		a.page(w, r, p, err)
 		return
 	}
-	a.stream(ctx, c, form, w)
+	a.stream(ctx, w, form, events)
 }
 
 // poll waits for the next events; none is an answer too.
@@ -109,14 +108,13 @@ func poll(ctx context.Context, w *hub.Watcher, after int64, wait time.Duration) 
 	return methods.NewPage(after, b.Events, b.Closed), nil
 }
 
-// page answers with one page.
-func (a *api) page(c *gin.Context, read func() (methods.EventPage, error)) {
-	p, err := read()
+// page answers with one page, or with why there is none.
+func (a *api) page(w http.ResponseWriter, r *http.Request, p methods.EventPage, err error) {
 	if err != nil {
-		a.fail(c, err)
+		a.fail(w, r, err)
 		return
 	}
-	a.respond(c, http.StatusOK, typeJSON, p.Encode())
+	a.respond(w, r, http.StatusOK, typeJSON, p.Encode())
 }
 
 // accepted is the form of the stream the client wants: by Accept, JSON without

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/services/edge/internal/call"
@@ -27,70 +25,79 @@ var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 type requestIDKey struct{}
 
 // requestID is the id of the request.
-func requestID(c *gin.Context) string {
-	s, _ := c.Request.Context().Value(requestIDKey{}).(string)
+func requestID(ctx context.Context) string {
+	s, _ := ctx.Value(requestIDKey{}).(string)
 	return s
 }
 
-// identify gives the request its id and logs its end.
-func (a *api) identify(c *gin.Context) {
+// serve is what every request goes through, whatever its route: it gets its id,
+// its writes get their deadlines, a panic costs it alone, and its end is logged.
+func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	rid := c.GetHeader(headerRequestID)
+	rid := r.Header.Get(headerRequestID)
 	if !requestIDForm.MatchString(rid) {
 		rid = id.New(id.Request)
 	}
-	c.Header(headerRequestID, rid)
-	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), requestIDKey{}, rid))
-	c.Next()
-	a.Logger.LogAttrs(c.Request.Context(), slog.LevelDebug, "request served",
-		slog.String("request_id", rid), slog.String("route", c.FullPath()),
-		slog.Int("status", c.Writer.Status()), slog.Duration("took", time.Since(began)))
+	w.Header().Set(headerRequestID, rid)
+	ctx := context.WithValue(r.Context(), requestIDKey{}, rid)
+	r = r.WithContext(ctx)
+	paced := newPacedWriter(w, a.opt.WriteTimeout)
+	a.contained(paced, r)
+	paced.finish(a.opt.BodyGrace)
+	a.Logger.LogAttrs(ctx, slog.LevelDebug, "request served",
+		slog.String("request_id", rid), slog.String("route", r.Pattern),
+		slog.Int("status", paced.status), slog.Duration("took", time.Since(began)))
 }
 
-// recover turns a panic into a 500, or into a cut connection once an answer
-// has begun.
-func (a *api) recover(c *gin.Context) {
-	defer func() {
-		v := recover()
-		if v == nil {
-			return
-		}
-		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-			panic(v)
-		}
-		a.Logger.LogAttrs(c.Request.Context(), slog.LevelError, "request panicked",
-			slog.String("request_id", requestID(c)), slog.String("route", c.FullPath()),
-			slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
-		if c.Writer.Written() {
-			panic(http.ErrAbortHandler)
-		}
-		a.refuse(c, http.StatusInternalServerError, errs.New(errs.Internal, ""))
-	}()
-	c.Next()
+// contained routes the request and keeps its panic in it.
+func (a *api) contained(w *pacedWriter, r *http.Request) {
+	defer a.contain(w, r)
+	a.route(w, r)
+}
+
+// contain is deferred: it turns a panic into a 500, or into a cut connection
+// once an answer has begun.
+func (a *api) contain(w *pacedWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v)
+	}
+	a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+		slog.String("request_id", requestID(r.Context())), slog.String("route", r.Pattern),
+		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	if w.begun() {
+		panic(http.ErrAbortHandler)
+	}
+	a.refuse(w, r, http.StatusInternalServerError, errs.New(errs.Internal, ""))
 }
 
 // authenticate finds out who asks, before anything of the body is read.
-func (a *api) authenticate(c *gin.Context) {
-	p, err := a.Auth.Authenticate(c.Request.Context(), c.Request)
-	if err != nil {
-		a.failAs(c, err)
-		return
+func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, err := a.Auth.Authenticate(r.Context(), r)
+		if err != nil {
+			a.failAs(w, r, err)
+			return
+		}
+		info := &call.Info{
+			Principal: p, BaseURL: a.baseURL(r),
+			IdempotencyKey: unquote(r.Header.Get("Idempotency-Key")),
+		}
+		next(w, r.WithContext(call.With(r.Context(), info)))
 	}
-	info := &call.Info{
-		Principal: p, BaseURL: a.baseURL(c.Request),
-		IdempotencyKey: unquote(c.GetHeader("Idempotency-Key")),
-	}
-	c.Request = c.Request.WithContext(call.With(c.Request.Context(), info))
 }
 
 // failAs is fail in the language of the route.
-func (a *api) failAs(c *gin.Context, err error) {
+func (a *api) failAs(w http.ResponseWriter, r *http.Request, err error) {
 	e := errs.From(err)
-	if row := errs.Lookup(e.Code); c.FullPath() == routeRPC && row.Envelope {
-		a.refuseRPC(c, row.HTTP, e)
+	if row := errs.Lookup(e.Code); r.Pattern == routeRPC && row.Envelope {
+		a.refuseRPC(w, r, row.HTTP, e)
 		return
 	}
-	a.fail(c, err)
+	a.fail(w, r, err)
 }
 
 // unquote takes the quotes off an Idempotency-Key: its draft makes it a string

@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"codexgateway.dev/pkg/errs"
 )
 
@@ -19,43 +17,56 @@ const (
 	paceRate = 1 << 10
 )
 
-// pace gives every write of every route a deadline.
-func (a *api) pace(c *gin.Context) {
-	w := &pacedWriter{ResponseWriter: c.Writer, limit: a.opt.WriteTimeout}
-	w.rc = http.NewResponseController(unwrap(c.Writer))
-	c.Writer = w
-	w.arm() // for answers without a body
-	c.Next()
-	if c.Writer.Status() == http.StatusSwitchingProtocols {
-		return // the connection is somebody else's
-	}
-	// What the handler wrote may still be in the server's buffer, and the server
-	// reads the rest of a body, which has its own deadline, before it flushes.
-	w.limit += a.opt.BodyGrace
-	w.arm()
-}
-
-// unwrap is the writer below gin's, whose Flush reports errors.
-func unwrap(w http.ResponseWriter) http.ResponseWriter {
-	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
-		return u.Unwrap()
-	}
-	return w
-}
-
 // pacedWriter sets the write deadline anew for each piece it writes, so that
-// an answer may be long but its reader not slow.
+// an answer may be long but its reader not slow. It also knows what the answer
+// was.
 type pacedWriter struct {
-	gin.ResponseWriter
+	http.ResponseWriter
 
-	rc    *http.ResponseController
-	limit time.Duration
+	rc     *http.ResponseController
+	limit  time.Duration
+	status int // 0: no answer has begun
+}
+
+// newPacedWriter paces every write to w, and the answer without a body.
+func newPacedWriter(w http.ResponseWriter, limit time.Duration) *pacedWriter {
+	p := &pacedWriter{ResponseWriter: w, rc: http.NewResponseController(w), limit: limit}
+	p.arm()
+	return p
 }
 
 // arm starts the deadline; a writer without deadlines, as in tests, has none.
 func (w *pacedWriter) arm() { _ = w.rc.SetWriteDeadline(time.Now().Add(w.limit)) }
 
+// finish leaves time for what the handler wrote and the server still holds: the
+// server reads the rest of a body, which has its own deadline, before it flushes.
+func (w *pacedWriter) finish(bodyGrace time.Duration) {
+	w.begin(http.StatusOK)
+	if w.status == http.StatusSwitchingProtocols {
+		return // the connection is somebody else's
+	}
+	w.limit += bodyGrace
+	w.arm()
+}
+
+// begun reports whether the answer, or another protocol, has begun.
+func (w *pacedWriter) begun() bool { return w.status != 0 }
+
+// begin notes the status of the answer, the first there is.
+func (w *pacedWriter) begin(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *pacedWriter) WriteHeader(status int) {
+	w.begin(status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
 func (w *pacedWriter) Write(b []byte) (int, error) {
+	w.begin(http.StatusOK)
 	written := 0
 	for {
 		piece := b[written:min(len(b), written+pacePiece)]
@@ -68,42 +79,40 @@ func (w *pacedWriter) Write(b []byte) (int, error) {
 	}
 }
 
-func (w *pacedWriter) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
-
 // FlushError is what http.ResponseController looks for.
 func (w *pacedWriter) FlushError() error {
-	w.WriteHeaderNow()
+	w.begin(http.StatusOK)
 	w.arm()
 	return w.rc.Flush()
 }
 
 // Unwrap lets http.ResponseController find the connection.
-func (w *pacedWriter) Unwrap() http.ResponseWriter { return unwrap(w.ResponseWriter) }
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // body bounds the request's body in size and in time. A route that takes none
 // has it read and dropped here, so that its connection can be used again.
-func (a *api) body(limit int64) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		r := c.Request
+func (a *api) body(limit int64, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+			next(w, r)
 			return
 		}
 		if r.ContentLength > limit {
-			a.failAs(c, tooLarge(limit))
+			a.failAs(w, r, tooLarge(limit))
 			return
 		}
 		paced := &pacedBody{
-			ReadCloser: r.Body, began: time.Now(), grace: a.opt.BodyGrace,
-			rc: http.NewResponseController(unwrap(c.Writer)),
+			ReadCloser: r.Body, began: time.Now(), grace: a.opt.BodyGrace, rc: http.NewResponseController(w),
 		}
 		paced.arm()
-		r.Body = http.MaxBytesReader(c.Writer, paced, limit)
-		if r.Method == http.MethodPost {
-			return
+		r.Body = http.MaxBytesReader(w, paced, limit)
+		if r.Method != http.MethodPost {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				a.failBody(w, r, err)
+				return
+			}
 		}
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			a.failBody(c, err)
-		}
+		next(w, r)
 	}
 }
 
@@ -113,15 +122,15 @@ func tooLarge(limit int64) *errs.Error {
 }
 
 // failBody answers a body that could not be read.
-func (a *api) failBody(c *gin.Context, err error) {
+func (a *api) failBody(w http.ResponseWriter, r *http.Request, err error) {
 	tooBig, over := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case over:
-		a.failAs(c, tooLarge(tooBig.Limit))
+		a.failAs(w, r, tooLarge(tooBig.Limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		a.refuse(c, http.StatusRequestTimeout, errSlowBody)
+		a.refuse(w, r, http.StatusRequestTimeout, errSlowBody)
 	default:
-		a.refuse(c, http.StatusBadRequest, errBrokenBody)
+		a.refuse(w, r, http.StatusBadRequest, errBrokenBody)
 	}
 }
 

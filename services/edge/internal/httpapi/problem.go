@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/gin-gonic/gin"
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/klauspost/compress/gzip"
 
@@ -56,50 +55,47 @@ type problem struct {
 
 // fail answers with an error that any code may have returned: its registered
 // status, and nothing of its cause.
-func (a *api) fail(c *gin.Context, err error) {
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e, known := errors.AsType[*errs.Error](methods.Fault(err))
 	switch {
 	case known:
 	case errors.Is(err, context.DeadlineExceeded):
 		e = errs.Wrap(errs.DeadlineExceeded, "", err)
-	case c.Request.Context().Err() != nil:
+	case r.Context().Err() != nil:
 		e = errs.Wrap(errs.Overloaded, "", err)
 	default:
 		e = errs.From(err)
 	}
 	if e.Code == errs.Internal {
-		a.Logger.LogAttrs(c.Request.Context(), slog.LevelError, "request failed inside the gateway",
-			slog.String("request_id", requestID(c)), slog.String("route", c.FullPath()), slog.String("error", err.Error()))
+		a.Logger.LogAttrs(r.Context(), slog.LevelError, "request failed inside the gateway",
+			slog.String("request_id", requestID(r.Context())), slog.String("route", r.Pattern), slog.String("error", err.Error()))
 	}
-	a.refuse(c, errs.Lookup(e.Code).HTTP, e)
+	a.refuse(w, r, errs.Lookup(e.Code).HTTP, e)
 }
 
-// refuse answers with a problem and ends the request.
-func (a *api) refuse(c *gin.Context, status int, e *errs.Error) {
-	c.Abort()
-	a.errorHeaders(c, status, e)
+// refuse answers with a problem.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, status int, e *errs.Error) {
+	errorHeaders(w.Header(), status, e)
 	body, err := json.Marshal(problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message(),
-		Code: e.Code, Field: e.Field, Retryable: errs.Lookup(e.Code).Retryable, RequestID: requestID(c),
+		Code: e.Code, Field: e.Field, Retryable: errs.Lookup(e.Code).Retryable, RequestID: requestID(r.Context()),
 	})
 	if err != nil { // strings and numbers always encode
-		c.Status(http.StatusInternalServerError)
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	a.respond(c, status, typeProblem, body)
+	a.respond(w, r, status, typeProblem, body)
 }
 
 // refuseRPC answers with a JSON-RPC error that belongs to no call of the body.
-func (a *api) refuseRPC(c *gin.Context, status int, e *errs.Error) {
-	c.Abort()
-	a.errorHeaders(c, status, e)
-	resp := jsonrpc.Response{ID: jsonrpc.Null, Error: jsonrpc.Render(e, requestID(c))}
-	a.respond(c, status, typeJSON, resp.Encode())
+func (a *api) refuseRPC(w http.ResponseWriter, r *http.Request, status int, e *errs.Error) {
+	errorHeaders(w.Header(), status, e)
+	resp := jsonrpc.Response{ID: jsonrpc.Null, Error: jsonrpc.Render(e, requestID(r.Context()))}
+	a.respond(w, r, status, typeJSON, resp.Encode())
 }
 
 // errorHeaders adds what RFC 9110 demands beside a status.
-func (a *api) errorHeaders(c *gin.Context, status int, e *errs.Error) {
-	h := c.Writer.Header()
+func errorHeaders(h http.Header, status int, e *errs.Error) {
 	switch status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", auth.Challenge)
@@ -125,24 +121,23 @@ func retryAfter(e *errs.Error) string {
 }
 
 // respond writes a whole answer, compressed where that pays.
-func (a *api) respond(c *gin.Context, status int, contentType string, body []byte) {
-	h := c.Writer.Header()
+func (a *api) respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if call.From(c.Request.Context()).Replayed() {
+	if call.From(r.Context()).Replayed() {
 		h.Set("Idempotency-Replayed", "true")
 	}
 	if len(body) == 0 {
-		c.Status(status)
-		c.Writer.WriteHeaderNow()
+		w.WriteHeader(status)
 		return
 	}
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	a.compress(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		_, _ = w.Write(body) // the client is gone
-	})).ServeHTTP(c.Writer, c.Request)
+		_, _ = w.Write(body) //nolint:gosec // JSON that says so, never a page; an error means that the client is gone
+	})).ServeHTTP(w, r)
 }
 
 // compressFrom is the size of an answer from which gzip pays: less fits into two

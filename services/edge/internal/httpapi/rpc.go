@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/call"
@@ -18,28 +16,28 @@ import (
 const routeRPC = "/jsonrpc"
 
 // serveRPC is POST /jsonrpc.
-func (a *api) serveRPC(c *gin.Context) {
-	if !isJSON(c.Request.Header) {
-		a.refuse(c, http.StatusUnsupportedMediaType, errMediaType)
+func (a *api) serveRPC(w http.ResponseWriter, r *http.Request) {
+	if !isJSON(r.Header) {
+		a.refuse(w, r, http.StatusUnsupportedMediaType, errMediaType)
 		return
 	}
-	body, err := io.ReadAll(c.Request.Body)
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		a.failBody(c, err)
+		a.failBody(w, r, err)
 		return
 	}
-	ctx := c.Request.Context()
+	ctx := r.Context()
 	call.From(ctx).Batch = isBatch(body)
-	answer := a.mux.Serve(ctx, body, jsonrpc.Options{
-		RequestID: requestID(c),
+	answer := a.calls.Serve(ctx, body, jsonrpc.Options{
+		RequestID: requestID(ctx),
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
 			call.Log(ctx, a.Logger, method, took, err)
 		},
 	})
 	if answer.Err != nil && errs.Lookup(answer.Err.Code).Envelope {
-		a.errorHeaders(c, answer.Status(), answer.Err)
+		errorHeaders(w.Header(), answer.Status(), answer.Err)
 	}
-	a.respond(c, answer.Status(), typeJSON, answer.Body)
+	a.respond(w, r, answer.Status(), typeJSON, answer.Body)
 }
 
 // isJSON checks the media type of a body.

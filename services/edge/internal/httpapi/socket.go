@@ -6,28 +6,30 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gin-gonic/gin"
-
 	"codexgateway.dev/services/edge/internal/call"
 )
 
 // serveSocket is GET /ws.
-func (a *api) serveSocket(c *gin.Context) {
-	r := c.Request
+func (a *api) serveSocket(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case !c.IsWebsocket():
-		a.refuse(c, http.StatusUpgradeRequired, errNoUpgrade)
+	case !asksUpgrade(r.Header):
+		a.refuse(w, r, http.StatusUpgradeRequired, errNoUpgrade)
 		return
 	case !a.originAllowed(r):
-		a.refuse(c, http.StatusForbidden, errOrigin)
+		a.refuse(w, r, http.StatusForbidden, errOrigin)
 		return
 	}
 	release, ok := a.Streams.Take()
 	if !ok {
-		a.fail(c, errStreams)
+		a.fail(w, r, errStreams)
 		return
 	}
-	a.Sockets.Serve(c.Writer, r, call.From(r.Context()), release)
+	a.Sockets.Serve(w, r, call.From(r.Context()), release)
+}
+
+// asksUpgrade reports whether a request is for a WebSocket.
+func asksUpgrade(h http.Header) bool {
+	return strings.Contains(strings.ToLower(h.Get("Connection")), "upgrade") && strings.EqualFold(h.Get("Upgrade"), "websocket")
 }
 
 // originAllowed reports whether the page that asks, if it is one, may open a

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/streams"
 )
@@ -52,32 +50,32 @@ var formats = map[string]format{
 
 // stream writes events until the log ends, the client leaves or is too slow, or
 // the instance goes away. The status is sent at once, so that a client knows that it watches.
-func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Watcher) {
+func (a *api) stream(ctx context.Context, w http.ResponseWriter, form string, events *hub.Watcher) {
 	f := formats[form]
-	h := c.Writer.Header()
+	h := w.Header()
 	h.Set("Content-Type", form)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	h.Set("X-Content-Type-Options", "nosniff")
-	c.Status(http.StatusOK)
-	rc := http.NewResponseController(c.Writer)
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
 	buf := make([]byte, 0, streamBuffer)
 	err := rc.Flush()
 	for err == nil {
 		var b hub.Batch
-		b, err = next(ctx, w, a.opt.Heartbeat, len(f.heartbeat) > 0)
+		b, err = next(ctx, events, a.opt.Heartbeat, len(f.heartbeat) > 0)
 		switch {
 		case errors.Is(err, errHeartbeat):
-			_, err = c.Writer.Write(f.heartbeat)
+			_, err = w.Write(f.heartbeat)
 		case errors.Is(err, streams.ErrDraining), errors.Is(err, hub.ErrStopped), errors.Is(err, hub.ErrSlow):
 			if f.farewell != nil {
-				_, _ = c.Writer.Write(f.farewell()) // the end of the stream says the rest
+				_, _ = w.Write(f.farewell()) // the end of the stream says the rest
 				return
 			}
 		case err != nil:
-			a.broken(ctx, requestID(c), err)
+			a.broken(ctx, err)
 		default:
-			err = writeBatch(c.Writer, f, &buf, &b)
+			err = writeBatch(w, f, &buf, &b)
 		}
 		if err == nil {
 			err = rc.Flush()
@@ -91,17 +89,17 @@ func (a *api) stream(ctx context.Context, c *gin.Context, form string, w *hub.Wa
 
 // next waits for events, but no longer than a heartbeat's pause where there are
 // heartbeats.
-func next(ctx context.Context, w *hub.Watcher, pause time.Duration, heartbeat bool) (hub.Batch, error) {
+func next(ctx context.Context, events *hub.Watcher, pause time.Duration, heartbeat bool) (hub.Batch, error) {
 	if heartbeat {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, pause, errHeartbeat)
 		defer cancel()
 	}
-	return w.Next(ctx)
+	return events.Next(ctx)
 }
 
 // writeBatch writes a batch in pieces; buf is reused and left empty.
-func writeBatch(w gin.ResponseWriter, f format, buf *[]byte, b *hub.Batch) error {
+func writeBatch(w http.ResponseWriter, f format, buf *[]byte, b *hub.Batch) error {
 	for i, raw := range b.Events {
 		*buf = f.event(*buf, b.First+int64(i), raw)
 		if len(*buf) < streamBuffer && i < len(b.Events)-1 {
@@ -119,10 +117,10 @@ func writeBatch(w gin.ResponseWriter, f format, buf *[]byte, b *hub.Batch) error
 }
 
 // broken logs a stream that ends because the log cannot be read.
-func (a *api) broken(ctx context.Context, requestID string, err error) {
+func (a *api) broken(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return // the client left
 	}
 	a.Logger.LogAttrs(ctx, slog.LevelWarn, "stream ended, the log cannot be read",
-		slog.String("request_id", requestID), slog.String("error", err.Error()))
+		slog.String("request_id", requestID(ctx)), slog.String("error", err.Error()))
 }

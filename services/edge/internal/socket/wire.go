@@ -151,14 +151,6 @@ type upgrader struct {
 
 var _ http.Hijacker = (*upgrader)(nil)
 
-// WriteHeaderNow passes on what gin's writer needs to be told before it is
-// taken over.
-func (u *upgrader) WriteHeaderNow() {
-	if w, ok := u.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
-		w.WriteHeaderNow()
-	}
-}
-
 // Hijack implements http.Hijacker. What the client has sent already stays.
 func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()

@@ -67,31 +67,58 @@ func (a *archiver) flush() {
 	a.raw.Reset()
 }
 
+// read adds the stored events after those that were added, up to the seq last.
+func (a *archiver) read(ctx context.Context, job string, last int64) error {
+	for a.next <= last {
+		page, err := a.s.read(ctx, job, a.next-1, last, 0)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Events {
+			a.add(e)
+		}
+		if !page.More {
+			break
+		}
+	}
+	if last != endless && a.next != last+1 {
+		return fmt.Errorf("%w: job %s has no %d", ErrGap, job, a.next)
+	}
+	return nil
+}
+
+// remembered adds events that are known to be stored next, as they are stored.
+func (a *archiver) remembered(events []json.RawMessage) error {
+	for _, e := range events {
+		stored, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("eventlog: encode event: %w", err)
+		}
+		a.add(stored)
+	}
+	return nil
+}
+
+// end adds the events of the closing batch, and returns the archive.
+func (a *archiver) end(closing *Batch) ([]byte, []Frame, error) {
+	if closing != nil {
+		if err := a.remembered(closing.Events); err != nil {
+			return nil, nil, err
+		}
+	}
+	a.flush()
+	return a.out, a.frames, nil
+}
+
 // Archive returns a whole log as compressed JSONL, one event a line, and the
 // index of its frames. closing is the batch that will end the log but is not
 // stored yet; nil when the log is closed.
 func (s *Store) Archive(ctx context.Context, job string, closing *Batch) ([]byte, []Frame, error) {
 	a := &archiver{s: s, next: 1}
-	for after := int64(0); ; {
-		page, err := s.Read(ctx, job, after, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, e := range page.Events {
-			a.add(e)
-		}
-		after = page.Last()
-		if !page.More {
-			break
-		}
+	if err := a.read(ctx, job, endless); err != nil {
+		return nil, nil, err
 	}
-	if closing != nil {
-		for _, e := range closing.Events {
-			a.add(e)
-		}
-	}
-	a.flush()
-	return a.out, a.frames, nil
+	return a.end(closing)
 }
 
 // ReadArchive is Read for an archived log: up to limit events after a seq, all

@@ -62,6 +62,8 @@ type Writer struct {
 	next    int64
 	err     error
 	sealed  bool
+	// memory is what this writer has stored, see [Writer.Archive].
+	memory memory
 }
 
 // NewWriter starts a writer. ctx is its life: when it ends, appends fail.
@@ -228,6 +230,7 @@ func (w *Writer) flush() error {
 	if err != nil {
 		return err
 	}
+	w.memory.keep(b.Events)
 	w.stored(w.ctx, b)
 	return nil
 }

@@ -94,11 +94,21 @@ func endEntry(j *Job) eventlog.Entry {
 	}{string(j.State), j.Content, j.Structured, j.Error, j.Model, usageView(j.Usage), names})}
 }
 
+// packed is a log that is read and packed for its artifact.
+type packed func(ctx context.Context, closing *eventlog.Batch) ([]byte, []eventlog.Frame, error)
+
+// logOf packs the log as its documents have it.
+func (s *Store) logOf(jobID string) packed {
+	return func(ctx context.Context, closing *eventlog.Batch) ([]byte, []eventlog.Frame, error) {
+		return s.Log.Archive(ctx, jobID, closing)
+	}
+}
+
 // archiveInto writes the log's artifact before the log is closed, so that a
 // job that has ended has all its artifacts. A failure must not keep the job
 // from ending: the reconciler then archives later.
-func (s *Store) archiveInto(ctx context.Context, j *Job, closing *eventlog.Batch) {
-	a, err := s.archive(ctx, j, closing)
+func (s *Store) archiveInto(ctx context.Context, j *Job, log packed, closing *eventlog.Batch) {
+	a, err := s.archive(ctx, j, log, closing)
 	if err != nil {
 		s.Logger.WarnContext(ctx, "event log not archived yet", slog.String("job_id", j.ID), slog.Any("error", err))
 		j.due(DueArchive, j.EndedAt)
@@ -114,14 +124,14 @@ func (s *Store) archiveInto(ctx context.Context, j *Job, closing *eventlog.Batch
 
 // archive writes the log's artifact. The name carries the attempt and the
 // writer: a zombie must not overwrite what the winner's document names.
-func (s *Store) archive(ctx context.Context, j *Job, closing *eventlog.Batch) (Artifact, error) {
+func (s *Store) archive(ctx context.Context, j *Job, log packed, closing *eventlog.Batch) (Artifact, error) {
 	a := Artifact{Name: ArtifactEvents, ContentType: "application/zstd"}
-	packed, frames, err := s.Log.Archive(ctx, j.ID, closing)
+	data, frames, err := log(ctx, closing)
 	if err != nil {
 		return a, err
 	}
 	a.Frames = frames
-	return s.PutArtifact(ctx, j, a, packed)
+	return s.PutArtifact(ctx, j, a, data)
 }
 
 // PutArtifact stores an artifact's bytes under a name of its own and returns
@@ -205,7 +215,7 @@ func (s *Store) end(ctx context.Context, j *Job, last int64, r Result) error {
 		return err
 	}
 	j.LastSeq = batch.LastSeq
-	s.archiveInto(ctx, j, batch)
+	s.archiveInto(ctx, j, s.logOf(j.ID), batch)
 	next, err := s.commitEnd(ctx, j, logWrite, r.Thread)
 	if err != nil {
 		return err

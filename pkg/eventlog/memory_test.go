@@ -48,13 +48,13 @@ func TestAWritersArchiveIsThatOfTheDocuments(t *testing.T) {
 		// reads are documents: those of others, and those that were too much.
 		reads int64
 	}{
-		"nothing":                   {reads: 0},
-		"only others":               {before: 3, reads: 3},
-		"only its own":              {params: []string{odd, "1", "[ 1 ,\t2 ]"}, reads: 0},
-		"after others":              {before: 2, params: []string{odd, "2", "3"}, reads: 2},
-		"after more than a page":    {before: 70, params: []string{odd}, reads: 70},
-		"a spilled batch":           {before: 2, params: []string{odd, big(1 << 20), odd}, reads: 2},
-		"more than is remembered":   {before: 2, params: []string{odd, big(3 << 20), big(2 << 20), odd, "1"}, reads: 5},
+		"nothing":                 {reads: 0},
+		"only others":             {before: 3, reads: 3},
+		"only its own":            {params: []string{odd, "1", "[ 1 ,\t2 ]"}, reads: 0},
+		"after others":            {before: 2, params: []string{odd, "2", "3"}, reads: 2},
+		"after more than a page":  {before: 70, params: []string{odd}, reads: 70},
+		"a spilled batch":         {before: 2, params: []string{odd, big(1 << 20), odd}, reads: 2},
+		"more than is remembered": {before: 2, params: []string{odd, big(3 << 20), big(2 << 20), odd, "1"}, reads: 5},
 		// The first page of what is read back ends with the large one, so the last is found twice.
 		"the first one is too much": {before: 1, params: []string{big(5 << 20), odd}, reads: 4},
 	} {

@@ -6,6 +6,7 @@ require (
 	codexgateway.dev/events v0.0.0
 	codexgateway.dev/pkg v0.0.0
 	codexgateway.dev/services/edge v0.0.0
+	codexgateway.dev/services/notifier v0.0.0
 	codexgateway.dev/services/reconciler v0.0.0
 	codexgateway.dev/services/worker v0.0.0
 	github.com/cloudevents/sdk-go/v2 v2.16.2
@@ -134,6 +135,8 @@ replace codexgateway.dev/events => ../events
 replace codexgateway.dev/pkg => ../pkg
 
 replace codexgateway.dev/services/edge => ../services/edge
+
+replace codexgateway.dev/services/notifier => ../services/notifier
 
 replace codexgateway.dev/services/worker => ../services/worker
 

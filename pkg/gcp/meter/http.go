@@ -6,7 +6,9 @@ import (
 )
 
 // HTTP counts the requests of a Cloud Storage client.
-func (m *Meter) HTTP(next http.RoundTripper) http.RoundTripper { return &roundTripper{next: next, meter: m} }
+func (m *Meter) HTTP(next http.RoundTripper) http.RoundTripper {
+	return &roundTripper{next: next, meter: m}
+}
 
 type roundTripper struct {
 	next  http.RoundTripper

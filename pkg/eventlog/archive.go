@@ -29,6 +29,8 @@ type Frame struct {
 // Archived says where an archived log is.
 type Archived struct {
 	Blob string
+	// Data is the archive itself, where it is at hand; else Blob is read.
+	Data []byte
 	Size int64
 	// Frames in order; empty: one frame with everything.
 	Frames []Frame
@@ -140,7 +142,7 @@ func (s *Store) ReadArchive(ctx context.Context, a Archived, after int64, limit 
 	if i+1 < len(frames) {
 		end = frames[i+1].Offset
 	}
-	raw, err := s.frame(ctx, a.Blob, frames[i].Offset, end)
+	raw, err := s.frame(ctx, &a, frames[i].Offset, end)
 	if err != nil {
 		return nil, err
 	}
@@ -163,23 +165,32 @@ func (s *Store) ReadArchive(ctx context.Context, a Archived, after int64, limit 
 }
 
 // frame reads and unpacks a part of an archive.
-func (s *Store) frame(ctx context.Context, name string, from, to int64) ([]byte, error) {
-	r, err := s.blobs.NewRangeReader(ctx, name, from, to-from, nil)
+func (s *Store) frame(ctx context.Context, a *Archived, from, to int64) ([]byte, error) {
+	packed, err := s.packed(ctx, a, from, to)
 	if err != nil {
-		return nil, fmt.Errorf("eventlog: open archive %s: %w", name, err)
-	}
-	packed, err := io.ReadAll(r)
-	if closeErr := r.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("eventlog: read archive %s: %w", name, err)
+		return nil, fmt.Errorf("eventlog: read archive %s: %w", a.Blob, err)
 	}
 	raw, err := s.dec.DecodeAll(packed, nil)
 	if err != nil {
-		return nil, fmt.Errorf("eventlog: unpack archive %s: %w", name, err)
+		return nil, fmt.Errorf("eventlog: unpack archive %s: %w", a.Blob, err)
 	}
 	return raw, nil
+}
+
+// packed reads a part of an archive.
+func (s *Store) packed(ctx context.Context, a *Archived, from, to int64) ([]byte, error) {
+	if a.Data != nil {
+		if from < 0 || from > to || to > int64(len(a.Data)) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return a.Data[from:to], nil
+	}
+	r, err := s.blobs.NewRangeReader(ctx, a.Blob, from, to-from, nil)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := io.ReadAll(r)
+	return packed, errors.Join(err, r.Close())
 }
 
 // tombstone is what stays of a batch that fences a writer. It has no indexed

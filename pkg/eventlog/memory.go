@@ -13,6 +13,7 @@ const memoryBytes = 4 << 20
 // memory is the first events that a writer has stored, without a gap. It is
 // used by the goroutine of the writer, and by others once that has ended.
 type memory struct {
+	first  int64 // seq of the first event
 	events []json.RawMessage
 	bytes  int
 	full   bool
@@ -39,7 +40,7 @@ func (m *memory) keep(events []json.RawMessage) {
 // writing it did.
 func (w *Writer) Archive(ctx context.Context, closing *Batch) ([]byte, []Frame, error) {
 	a := &archiver{s: w.s, next: 1}
-	if err := a.read(ctx, w.opt.JobID, w.opt.Next-1); err != nil {
+	if err := a.read(ctx, w.opt.JobID, w.memory.first-1); err != nil {
 		return nil, nil, err
 	}
 	if err := a.remembered(w.memory.events); err != nil {

@@ -31,6 +31,8 @@ type WriterOptions struct {
 	Writer  string
 	// Next is the first seq to write.
 	Next int64
+	// Begun is the batch before it, if this claim has stored that one already.
+	Begun *Batch
 	// DeltaDelay is how long deltas alone may wait for company.
 	DeltaDelay time.Duration
 	Merge      MergeFunc
@@ -72,6 +74,11 @@ func (s *Store) NewWriter(ctx context.Context, opt WriterOptions) *Writer {
 		s: s, opt: opt, next: opt.Next,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		room: make(chan struct{}), open: map[string]int{},
+	}
+	w.memory.first = opt.Next
+	if opt.Begun != nil {
+		w.memory.first = opt.Begun.FirstSeq
+		w.memory.keep(opt.Begun.Events)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	go w.run()

@@ -2,8 +2,6 @@ package job
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,20 +129,7 @@ func (s *Store) archive(ctx context.Context, j *Job, log packed, closing *eventl
 		return a, err
 	}
 	a.Frames = frames
-	return s.PutArtifact(ctx, j, a, data)
-}
-
-// PutArtifact stores an artifact's bytes under a name of its own and returns
-// it with blob, size and hash filled in. The document names it only when the
-// job ends.
-func (s *Store) PutArtifact(ctx context.Context, j *Job, a Artifact, data []byte) (Artifact, error) {
-	sum := sha256.Sum256(data)
-	a.Size, a.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
-	a.Blob = fmt.Sprintf("%sa%d-%s/%s", BlobDir(j.Tenant, j.ID), j.Attempt, id.New(id.Claim)[4:12], a.Name)
-	if err := s.PutBlob(ctx, a.Blob, data); err != nil {
-		return a, fmt.Errorf("job: write artifact %s: %w", a.Name, err)
-	}
-	return a, nil
+	return s.KeepArtifact(ctx, j, a, data)
 }
 
 // commitEnd commits the terminal document, the closing batch, the conversation

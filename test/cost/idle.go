@@ -37,17 +37,13 @@ func readingOf(reads float64) reading {
 	return reading{Reads: reads, List: reads * perDocRead, Free: max(0, reads/days-freeDocReads) * days * perDocRead}
 }
 
-// idleFor is how long services without work are watched, and idleFaster by how
-// much faster they go meanwhile.
-const (
-	idleFor    = 3 * time.Second
-	idleFaster = 40
-)
+// idleFor is how long services without work are watched.
+const idleFor = 3 * time.Second
 
 // measureIdle watches services that have nothing to do; what the reconciler does
 // has been counted in sweeps.
 func measureIdle(ctx context.Context, b *bench, s *sweeps) (_ *idle, err error) {
-	r, err := newRig(ctx, b, idleFaster)
+	r, err := newRig(ctx, b)
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,7 @@ import (
 
 // profile is a job as it is on the real model, and how much faster its waits are
 // played here: commands and the model's thinking, of which nothing is stored.
-// Heartbeats come faster by the same factor, so that as many fall into the job.
-// Text streams at its real speed, and is stored at the real pace: how much of it
+// The heartbeats that fall into its real time are added, see heartbeats. Text streams at its real speed, and is stored at the real pace: how much of it
 // is one batch must not depend on the factor.
 type profile struct {
 	Name string `json:"name"`

@@ -78,9 +78,9 @@ func row(name string, events, jobs int, c meter.Counts) string {
 
 // marginal is what a second of text and a heartbeat cost, for 1,000 jobs. Text
 // is stored and told ten times a second; a message of it is as small as Pub/Sub
-// bills. A heartbeat writes the job and reads what is wanted of it.
+// bills.
 func marginal() (text, heartbeat float64) {
 	const flushes, message = 10, 1000
 	text = dollars(meter.Counts{DocWrites: flushes, PublishBytes: flushes * message, DeliverBytes: flushes * message})
-	return text * 1000, dollars(meter.Counts{DocWrites: 1, DocReads: 1}) * 1000
+	return text * 1000, dollars(beat) * 1000
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,8 +54,8 @@ type rig struct {
 	stop   context.CancelFunc
 }
 
-// newRig starts a gateway whose heartbeats come faster.
-func newRig(ctx context.Context, b *bench, faster int) (*rig, error) {
+// newRig starts a gateway.
+func newRig(ctx context.Context, b *bench) (*rig, error) {
 	r := &rig{bench: b, log: slog.New(slog.DiscardHandler), ended: make(chan error, 1)}
 	var err error
 	if r.project, err = b.cloud.NewProject(ctx, "no-key-is-needed"); err != nil {
@@ -62,7 +63,7 @@ func newRig(ctx context.Context, b *bench, faster int) (*rig, error) {
 	}
 	r.health = chassis.NewHealth(r.log)
 	r.group = chassis.NewGroup(r.log, r.health, chassis.StopLimits{Stop: 15 * time.Second, Close: 5 * time.Second})
-	front, err := r.services(ctx, faster)
+	front, err := r.services(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,24 +87,20 @@ func (r *rig) end() error {
 	return <-r.ended
 }
 
-// env is the configuration of all services: that of the cloud, with a lease that
-// is shorter by the factor.
-func (r *rig) env(faster int) (envconfig.Lookuper, error) {
+// env is the configuration of all services: that of the cloud.
+func (r *rig) env() envconfig.Lookuper {
 	env := boot.Defaults()
-	lease, err := time.ParseDuration(env["CODEXGW_LEASE"])
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range map[string]string{
-		"CODEXGW_LEASE": (lease / time.Duration(faster)).String(),
-		"CODEXGW_ADDR":  "127.0.0.1:0", "CODEXGW_ADMIN_KEY": adminKey,
+	maps.Copy(env, map[string]string{
+		"CODEXGW_ADDR": "127.0.0.1:0", "CODEXGW_ADMIN_KEY": adminKey,
 		"CODEXGW_WORKER_DIR": filepath.Join(r.bench.dir, "jobs"), "CODEXGW_CODEX": r.bench.codex, "CODEXGW_MODEL_BASE_URL": r.bench.model.BaseURL(),
 		"CODEXGW_WORKER_WARM": "1", "CODEXGW_WORKER_CONCURRENCY": "1",
-	} {
-		env[name] = value
-	}
-	return envconfig.MapLookuper(env), nil
+	})
+	return envconfig.MapLookuper(env)
 }
+
+// commitTakes is added to each commit, which takes the emulator a few
+// milliseconds and Firestore some tens: what is said meanwhile is one batch.
+const commitTakes = 20 * time.Millisecond
 
 // openMetered opens a platform that is metered, and the jobs on it.
 func openMetered(ctx context.Context, project *localcloud.Project, name string, m *meter.Meter, now func() time.Time) (*platform.Platform, *job.Store, error) {
@@ -118,7 +115,7 @@ func openMetered(ctx context.Context, project *localcloud.Project, name string, 
 	log := slog.New(slog.DiscardHandler)
 	pf, err := gcp.Open(ctx, cfg, gcp.Deps{
 		Schema: schema.All(), Instance: name, Logger: log,
-		DocsOptions: m.GRPC(), BusOptions: m.GRPC(), SecretsOptions: m.GRPC(), WrapHTTP: m.HTTP,
+		DocsOptions: append(m.GRPC(), meter.SlowCommits(commitTakes)), BusOptions: m.GRPC(), SecretsOptions: m.GRPC(), WrapHTTP: m.HTTP,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -142,11 +139,8 @@ func (r *rig) open(ctx context.Context, name string) (*platform.Platform, *job.S
 	return pf, jobs, err
 }
 
-func (r *rig) services(ctx context.Context, faster int) (*edge.Service, error) {
-	env, err := r.env(faster)
-	if err != nil {
-		return nil, err
-	}
+func (r *rig) services(ctx context.Context) (*edge.Service, error) {
+	env := r.env()
 	edgeConfig, err1 := chassis.Load[edge.Config](ctx, env)
 	workerConfig, err2 := chassis.Load[worker.Config](ctx, env)
 	notifierConfig, err3 := chassis.Load[notifier.Config](ctx, env)

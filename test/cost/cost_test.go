@@ -17,7 +17,7 @@ import (
 // testBench is a bench on this machine, or the test is skipped.
 func testBench(t *testing.T) *bench {
 	t.Helper()
-	dir := os.Getenv("CODEXGW_TEST_CODEX") //nolint:forbidigo // a test's process
+	dir := os.Getenv("CODEXGW_TEST_CODEX")
 	codex, err := codexversion.Locate(dir)
 	if err != nil {
 		t.Skipf("NOT RUN, needs the Codex CLI (make setup): %v", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -186,7 +187,7 @@ func (r *rig) services(ctx context.Context) (*edge.Service, error) {
 func (r *rig) run(ctx context.Context, prompt string) (events int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
-	p, err := r.Prompt(ctx, apiv1.PromptParams{Prompt: prompt, IdempotencyKey: fmt.Sprint(time.Now().UnixNano())})
+	p, err := r.Prompt(ctx, apiv1.PromptParams{Prompt: prompt, IdempotencyKey: rand.Text()})
 	if err != nil {
 		return 0, err
 	}

@@ -11,8 +11,10 @@ import "github.com/sethvargo/go-envconfig"
 //   - CODEXGW_LEASE: a heartbeat is one write and one read each third of it. A job
 //     whose worker dies goes on that much later; one whose worker is asked to end
 //     is handed back at once all the same.
-//   - CODEXGW_RECONCILE_INTERVAL: a sweep reads each running job. A lease of 90 s
-//     need not be looked at every second.
+//   - CODEXGW_RECONCILE_INTERVAL: a sweep reads each running job and asks three
+//     more queries. A lease of 90 s need not be looked at every second: a dead job
+//     is found within the lease and this, and a job whose message was lost is told
+//     of again within 10 s and this.
 //   - CODEXGW_RECONCILE_IDLE_INTERVAL, CODEXGW_RECONCILE_UPKEEP: an idle gateway
 //     asks two queries at the one interval and seven at the other, 13 reads a
 //     minute, which is within what Firestore gives away.
@@ -20,7 +22,7 @@ func Defaults() map[string]string {
 	return map[string]string{
 		"CODEXGW_DELTA_DELAY":             "100ms",
 		"CODEXGW_LEASE":                   "90s",
-		"CODEXGW_RECONCILE_INTERVAL":      "5s",
+		"CODEXGW_RECONCILE_INTERVAL":      "15s",
 		"CODEXGW_RECONCILE_IDLE_INTERVAL": "15s",
 		"CODEXGW_RECONCILE_UPKEEP":        "1m",
 	}

@@ -40,13 +40,20 @@ func Schema() []docstore.Collection {
 	}
 }
 
+// MaxInline is the size up to which a packed rollout stays in the document: an
+// upload costs as much as five documents written, and the document is read and
+// written a few times a job.
+const MaxInline = 32 << 10
+
 // Thread is what a finished job leaves for the next one of its conversation.
 type Thread struct {
 	// ID is Codex's thread id.
 	ID string `json:"id"`
-	// Rollout is the blob of the thread's rollout file, RolloutName its file
-	// name: Codex finds a thread by rollout-<time>-<thread id>.jsonl only.
-	Rollout     string `json:"rollout"`
+	// Rollout is the blob of the thread's rollout file, packed, or Inline is the
+	// file itself. RolloutName is its file name: Codex finds a thread by
+	// rollout-<time>-<thread id>.jsonl only.
+	Rollout     string `json:"rollout,omitempty"`
+	Inline      []byte `json:"inline,omitempty"`
 	RolloutName string `json:"rollout_name"`
 	// Workspace is the blob of the workspace archive; it lies over Origin.
 	Workspace string  `json:"workspace,omitempty"`

@@ -29,6 +29,8 @@ type Frame struct {
 // Archived says where an archived log is.
 type Archived struct {
 	Blob string
+	// Data is the archive itself, where it is at hand; else Blob is read.
+	Data []byte
 	Size int64
 	// Frames in order; empty: one frame with everything.
 	Frames []Frame
@@ -67,31 +69,58 @@ func (a *archiver) flush() {
 	a.raw.Reset()
 }
 
+// read adds the stored events after those that were added, up to the seq last.
+func (a *archiver) read(ctx context.Context, job string, last int64) error {
+	for a.next <= last {
+		page, err := a.s.read(ctx, job, a.next-1, last, 0)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Events {
+			a.add(e)
+		}
+		if !page.More {
+			break
+		}
+	}
+	if last != endless && a.next != last+1 {
+		return fmt.Errorf("%w: job %s has no %d", ErrGap, job, a.next)
+	}
+	return nil
+}
+
+// remembered adds events that are known to be stored next, as they are stored.
+func (a *archiver) remembered(events []json.RawMessage) error {
+	for _, e := range events {
+		stored, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("eventlog: encode event: %w", err)
+		}
+		a.add(stored)
+	}
+	return nil
+}
+
+// end adds the events of the closing batch, and returns the archive.
+func (a *archiver) end(closing *Batch) ([]byte, []Frame, error) {
+	if closing != nil {
+		if err := a.remembered(closing.Events); err != nil {
+			return nil, nil, err
+		}
+	}
+	a.flush()
+	return a.out, a.frames, nil
+}
+
 // Archive returns a whole log as compressed JSONL, one event a line, and the
 // index of its frames. closing is the batch that will end the log but is not
 // stored yet; nil when the log is closed.
 func (s *Store) Archive(ctx context.Context, job string, closing *Batch) ([]byte, []Frame, error) {
 	a := &archiver{s: s, next: 1}
-	for after := int64(0); ; {
-		page, err := s.Read(ctx, job, after, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, e := range page.Events {
-			a.add(e)
-		}
-		after = page.Last()
-		if !page.More {
-			break
-		}
+	if err := a.read(ctx, job, endless); err != nil {
+		return nil, nil, err
 	}
-	if closing != nil {
-		for _, e := range closing.Events {
-			a.add(e)
-		}
-	}
-	a.flush()
-	return a.out, a.frames, nil
+	return a.end(closing)
 }
 
 // ReadArchive is Read for an archived log: up to limit events after a seq, all
@@ -113,7 +142,7 @@ func (s *Store) ReadArchive(ctx context.Context, a Archived, after int64, limit 
 	if i+1 < len(frames) {
 		end = frames[i+1].Offset
 	}
-	raw, err := s.frame(ctx, a.Blob, frames[i].Offset, end)
+	raw, err := s.frame(ctx, &a, frames[i].Offset, end)
 	if err != nil {
 		return nil, err
 	}
@@ -136,23 +165,32 @@ func (s *Store) ReadArchive(ctx context.Context, a Archived, after int64, limit 
 }
 
 // frame reads and unpacks a part of an archive.
-func (s *Store) frame(ctx context.Context, name string, from, to int64) ([]byte, error) {
-	r, err := s.blobs.NewRangeReader(ctx, name, from, to-from, nil)
+func (s *Store) frame(ctx context.Context, a *Archived, from, to int64) ([]byte, error) {
+	packed, err := s.packed(ctx, a, from, to)
 	if err != nil {
-		return nil, fmt.Errorf("eventlog: open archive %s: %w", name, err)
-	}
-	packed, err := io.ReadAll(r)
-	if closeErr := r.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("eventlog: read archive %s: %w", name, err)
+		return nil, fmt.Errorf("eventlog: read archive %s: %w", a.Blob, err)
 	}
 	raw, err := s.dec.DecodeAll(packed, nil)
 	if err != nil {
-		return nil, fmt.Errorf("eventlog: unpack archive %s: %w", name, err)
+		return nil, fmt.Errorf("eventlog: unpack archive %s: %w", a.Blob, err)
 	}
 	return raw, nil
+}
+
+// packed reads a part of an archive.
+func (s *Store) packed(ctx context.Context, a *Archived, from, to int64) ([]byte, error) {
+	if a.Data != nil {
+		if from < 0 || from > to || to > int64(len(a.Data)) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return a.Data[from:to], nil
+	}
+	r, err := s.blobs.NewRangeReader(ctx, a.Blob, from, to-from, nil)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := io.ReadAll(r)
+	return packed, errors.Join(err, r.Close())
 }
 
 // tombstone is what stays of a batch that fences a writer. It has no indexed

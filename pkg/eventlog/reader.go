@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"codexgateway.dev/pkg/docstore"
 )
@@ -39,10 +40,22 @@ func (p *Page) Last() int64 { return p.First + int64(len(p.Events)) - 1 }
 // many as one read yields, single megabytes). An empty page means there is nothing yet; Closed is
 // then true if the log ended at or before after.
 func (s *Store) Read(ctx context.Context, job string, after int64, limit int) (*Page, error) {
-	res, err := s.docs.Query(ctx, docstore.Query{
+	return s.read(ctx, job, after, endless, limit)
+}
+
+// endless is after the last seq of every log.
+const endless = math.MaxInt64
+
+// read is Read of the batches that end at the seq last or before it.
+func (s *Store) read(ctx context.Context, job string, after, last int64, limit int) (*Page, error) {
+	q := docstore.Query{
 		Collection: Collection, Index: indexByJob,
 		Equal: []any{job}, From: after + 1, Limit: readBatches,
-	})
+	}
+	if last != endless {
+		q.To = last + 1
+	}
+	res, err := s.docs.Query(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("eventlog: read: %w", err)
 	}

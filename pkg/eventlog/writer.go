@@ -31,6 +31,8 @@ type WriterOptions struct {
 	Writer  string
 	// Next is the first seq to write.
 	Next int64
+	// Begun is the batch before it, if this claim has stored that one already.
+	Begun *Batch
 	// DeltaDelay is how long deltas alone may wait for company.
 	DeltaDelay time.Duration
 	Merge      MergeFunc
@@ -62,6 +64,8 @@ type Writer struct {
 	next    int64
 	err     error
 	sealed  bool
+	// memory is what this writer has stored, see [Writer.Archive].
+	memory memory
 }
 
 // NewWriter starts a writer. ctx is its life: when it ends, appends fail.
@@ -70,6 +74,11 @@ func (s *Store) NewWriter(ctx context.Context, opt WriterOptions) *Writer {
 		s: s, opt: opt, next: opt.Next,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		room: make(chan struct{}), open: map[string]int{},
+	}
+	w.memory.first = opt.Next
+	if opt.Begun != nil {
+		w.memory.first = opt.Begun.FirstSeq
+		w.memory.keep(opt.Begun.Events)
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	go w.run()
@@ -228,6 +237,7 @@ func (w *Writer) flush() error {
 	if err != nil {
 		return err
 	}
+	w.memory.keep(b.Events)
 	w.stored(w.ctx, b)
 	return nil
 }

@@ -115,7 +115,7 @@ func (s *Store) commitClaim(ctx context.Context, j *Job, conv *conversation.Conv
 	}
 	j.version = version
 	s.announceBatch(ctx, j.Tenant, batch)
-	return s.hold(ctx, j, conv, opt), nil
+	return s.hold(ctx, j, conv, batch, opt), nil
 }
 
 // commitJob commits j with one log batch (and more), and settles an unknown

@@ -2,8 +2,6 @@ package job
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,11 +92,21 @@ func endEntry(j *Job) eventlog.Entry {
 	}{string(j.State), j.Content, j.Structured, j.Error, j.Model, usageView(j.Usage), names})}
 }
 
+// packed is a log that is read and packed for its artifact.
+type packed func(ctx context.Context, closing *eventlog.Batch) ([]byte, []eventlog.Frame, error)
+
+// logOf packs the log as its documents have it.
+func (s *Store) logOf(jobID string) packed {
+	return func(ctx context.Context, closing *eventlog.Batch) ([]byte, []eventlog.Frame, error) {
+		return s.Log.Archive(ctx, jobID, closing)
+	}
+}
+
 // archiveInto writes the log's artifact before the log is closed, so that a
 // job that has ended has all its artifacts. A failure must not keep the job
 // from ending: the reconciler then archives later.
-func (s *Store) archiveInto(ctx context.Context, j *Job, closing *eventlog.Batch) {
-	a, err := s.archive(ctx, j, closing)
+func (s *Store) archiveInto(ctx context.Context, j *Job, log packed, closing *eventlog.Batch) {
+	a, err := s.archive(ctx, j, log, closing)
 	if err != nil {
 		s.Logger.WarnContext(ctx, "event log not archived yet", slog.String("job_id", j.ID), slog.Any("error", err))
 		j.due(DueArchive, j.EndedAt)
@@ -114,27 +122,14 @@ func (s *Store) archiveInto(ctx context.Context, j *Job, closing *eventlog.Batch
 
 // archive writes the log's artifact. The name carries the attempt and the
 // writer: a zombie must not overwrite what the winner's document names.
-func (s *Store) archive(ctx context.Context, j *Job, closing *eventlog.Batch) (Artifact, error) {
+func (s *Store) archive(ctx context.Context, j *Job, log packed, closing *eventlog.Batch) (Artifact, error) {
 	a := Artifact{Name: ArtifactEvents, ContentType: "application/zstd"}
-	packed, frames, err := s.Log.Archive(ctx, j.ID, closing)
+	data, frames, err := log(ctx, closing)
 	if err != nil {
 		return a, err
 	}
 	a.Frames = frames
-	return s.PutArtifact(ctx, j, a, packed)
-}
-
-// PutArtifact stores an artifact's bytes under a name of its own and returns
-// it with blob, size and hash filled in. The document names it only when the
-// job ends.
-func (s *Store) PutArtifact(ctx context.Context, j *Job, a Artifact, data []byte) (Artifact, error) {
-	sum := sha256.Sum256(data)
-	a.Size, a.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
-	a.Blob = fmt.Sprintf("%sa%d-%s/%s", BlobDir(j.Tenant, j.ID), j.Attempt, id.New(id.Claim)[4:12], a.Name)
-	if err := s.PutBlob(ctx, a.Blob, data); err != nil {
-		return a, fmt.Errorf("job: write artifact %s: %w", a.Name, err)
-	}
-	return a, nil
+	return s.KeepArtifact(ctx, j, a, data)
 }
 
 // commitEnd commits the terminal document, the closing batch, the conversation
@@ -205,7 +200,7 @@ func (s *Store) end(ctx context.Context, j *Job, last int64, r Result) error {
 		return err
 	}
 	j.LastSeq = batch.LastSeq
-	s.archiveInto(ctx, j, batch)
+	s.archiveInto(ctx, j, s.logOf(j.ID), batch)
 	next, err := s.commitEnd(ctx, j, logWrite, r.Thread)
 	if err != nil {
 		return err

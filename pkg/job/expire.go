@@ -4,20 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 )
-
-// artifact finds an artifact that is written; nil: there is none.
-func (j *Job) artifact(name string) *Artifact {
-	i := slices.IndexFunc(j.Artifacts, func(a Artifact) bool { return a.Name == name && a.Blob != "" })
-	if i < 0 {
-		return nil
-	}
-	return &j.Artifacts[i]
-}
 
 // expire removes the documents of an ended job's log. Its artifact is then the
 // only copy, so it must be there, whole.
@@ -26,12 +16,8 @@ func (s *Store) expire(ctx context.Context, j *Job) error {
 	if a == nil {
 		return fmt.Errorf("job: expire %s: its log has no artifact", j.ID)
 	}
-	attrs, err := s.Blobs.Attributes(ctx, a.Blob)
-	if err != nil {
+	if err := s.whole(ctx, a); err != nil {
 		return fmt.Errorf("job: expire %s: %w", j.ID, err)
-	}
-	if attrs.Size != a.Size {
-		return fmt.Errorf("job: expire %s: the artifact of its log has %d bytes, want %d", j.ID, attrs.Size, a.Size)
 	}
 	if err := s.Log.Expire(ctx, j.ID); err != nil {
 		return err
@@ -62,7 +48,7 @@ func (e Events) Read(ctx context.Context, jobID string, after int64, limit int) 
 	if a == nil {
 		return nil, errs.Wrap(errs.NotFound, "These events have expired.", err)
 	}
-	return e.s.Log.ReadArchive(ctx, eventlog.Archived{Blob: a.Blob, Size: a.Size, Frames: a.Frames, LastSeq: j.LastSeq}, after, limit)
+	return e.s.Log.ReadArchive(ctx, eventlog.Archived{Blob: a.Blob, Data: a.Inline, Size: a.Size, Frames: a.Frames, LastSeq: j.LastSeq}, after, limit)
 }
 
 // Tail is [eventlog.Store.Tail] for logs of any age.

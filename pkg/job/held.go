@@ -34,12 +34,12 @@ type Held struct {
 	settledAt time.Time
 }
 
-// hold starts the log writer of a fresh claim. The writer outlives the claim's
+// hold starts the log writer of a fresh claim, which began with a batch. The writer outlives the claim's
 // context: it ends by Finish, HandBack or Abandon.
-func (s *Store) hold(ctx context.Context, j *Job, conv *conversation.Conversation, opt ClaimOptions) *Held {
+func (s *Store) hold(ctx context.Context, j *Job, conv *conversation.Conversation, begun *eventlog.Batch, opt ClaimOptions) *Held {
 	h := &Held{s: s, opt: opt, Thread: conv.Thread, job: *j, base: j.Usage}
 	h.Log = s.Log.NewWriter(context.WithoutCancel(ctx), eventlog.WriterOptions{
-		JobID: j.ID, Attempt: j.Attempt, Writer: j.Lease.Owner, Next: j.LastSeq + 1,
+		JobID: j.ID, Attempt: j.Attempt, Writer: j.Lease.Owner, Next: j.LastSeq + 1, Begun: begun,
 		DeltaDelay: opt.DeltaDelay, Merge: opt.Merge, Logger: s.Logger,
 		Stored: func(ctx context.Context, b *eventlog.Batch) { s.announceBatch(ctx, j.Tenant, b) },
 	})

@@ -7,7 +7,6 @@ import (
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/docstore"
-	"codexgateway.dev/pkg/eventlog"
 )
 
 // Collection holds the job documents.
@@ -83,17 +82,6 @@ func (u Usage) Plus(v Usage) Usage {
 		Input: u.Input + v.Input, CachedInput: u.CachedInput + v.CachedInput,
 		Output: u.Output + v.Output, Reasoning: u.Reasoning + v.Reasoning,
 	}
-}
-
-// Artifact is a file a job left, as its document names it.
-type Artifact struct {
-	Name        string `json:"name"`
-	Blob        string `json:"blob"`
-	Size        int64  `json:"size"`
-	ContentType string `json:"content_type"`
-	SHA256      string `json:"sha256"`
-	// Frames index the log's artifact, so that a reader unpacks a part only.
-	Frames []eventlog.Frame `json:"frames,omitempty"`
 }
 
 // Job is the job document.

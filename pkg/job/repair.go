@@ -174,7 +174,7 @@ func (s *Store) endInstead(ctx context.Context, j *Job, lost bool) (bool, error)
 // archiveLate writes the artifact of a closed log that was not archived when
 // the job ended.
 func (s *Store) archiveLate(ctx context.Context, j *Job) error {
-	a, err := s.archive(ctx, j, nil)
+	a, err := s.archive(ctx, j, s.logOf(j.ID), nil)
 	if err != nil {
 		return err
 	}

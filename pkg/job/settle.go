@@ -24,7 +24,7 @@ func (h *Held) Finish(ctx context.Context, r Result) error {
 		}
 		err := h.Log.Seal(ctx, true, []eventlog.Entry{endEntry(&j)}, func(ctx context.Context, last *eventlog.Batch, w docstore.Write) error {
 			j.LastSeq = last.LastSeq
-			h.s.archiveInto(ctx, &j, last)
+			h.s.archiveInto(ctx, &j, h.Log.Archive, last)
 			var err error
 			next, err = h.s.commitEnd(ctx, &j, w, r.Thread)
 			return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 )
 
 // WriteBlob stores data under key and returns when it survives power loss, so
@@ -18,21 +19,33 @@ import (
 // replaced, but on Cloud Storage never one that somebody else wrote meanwhile:
 // the error then has gcerrors.FailedPrecondition. contentType is a media type;
 // empty: application/octet-stream.
+//
+// Nearly every name is new, so it is first written as one that must be: a bucket
+// in the cloud looks up what a write is to replace, and bills the look.
 func (p *Platform) WriteBlob(ctx context.Context, key string, data []byte, contentType string) error {
-	_, err := p.UploadBlob(ctx, key, bytes.NewReader(data), contentType)
+	_, err := p.upload(ctx, key, bytes.NewReader(data), contentType, true)
+	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
+		_, err = p.upload(ctx, key, bytes.NewReader(data), contentType, false)
+	}
 	return err
 }
 
 // UploadBlob is WriteBlob for what does not fit in memory; it returns the bytes
 // stored. When r fails or ctx ends there is no new blob, and an old one is as
 // it was.
+func (p *Platform) UploadBlob(ctx context.Context, key string, r io.Reader, contentType string) (int64, error) {
+	return p.upload(ctx, key, r, contentType, false)
+}
+
+// upload writes a blob; one that must be new and is not fails with
+// gcerrors.FailedPrecondition.
 //
 // A bucket in the cloud is durable when its writer closes. One of files is not:
 // fileblob renames without a sync, so a crash of the machine can leave an empty
 // file behind a committed document. Here the file is synced before its rename,
 // then its attributes and its directories: five syncs for a key with two
 // slashes, a few milliseconds.
-func (p *Platform) UploadBlob(ctx context.Context, key string, r io.Reader, contentType string) (int64, error) {
+func (p *Platform) upload(ctx context.Context, key string, r io.Reader, contentType string, mustBeNew bool) (int64, error) {
 	if contentType == "" {
 		// Never sniffed: what a job produced must not choose how it is served.
 		contentType = "application/octet-stream"
@@ -43,7 +56,7 @@ func (p *Platform) UploadBlob(ctx context.Context, key string, r io.Reader, cont
 	defer abandon()
 	var file *os.File // set by a bucket of files only
 	w, err := p.Blobs.NewWriter(ctx, key, &blob.WriterOptions{
-		ContentType: contentType,
+		ContentType: contentType, IfNotExist: mustBeNew,
 		BeforeWrite: func(as func(any) bool) error { as(&file); return nil },
 	})
 	if err != nil {

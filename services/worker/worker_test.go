@@ -174,6 +174,9 @@ func TestARealCodexRunsAJob(t *testing.T) {
 	for _, a := range got.Artifacts {
 		names = append(names, a.Name)
 		if a.Name == job.ArtifactDiff {
+			if err := b.jobs.LinkArtifact(t.Context(), &a); err != nil {
+				t.Error(err)
+			}
 			raw, err := b.p.Blobs.ReadAll(t.Context(), a.Blob)
 			if err != nil || !strings.Contains(string(raw), "+from-the-shell") {
 				t.Errorf("diff: %v\n%s", err, raw)

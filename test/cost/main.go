@@ -2,15 +2,14 @@
 // compute: it runs the real services with the real Codex CLI on the emulators,
 // with a meter in every client, and multiplies with a dated price list.
 //
-//	go run ./test/cost [-jobs 3] [-json]
+//	go run ./test/cost [-jobs 3]
 //
-// Jobs are played faster than they are on a real model; the times of the gateway
-// that follow the clock are shortened by the same factor.
+// Commands and the model's thinking are played faster than they are; see profile
+// for what that leaves alone.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -28,7 +27,7 @@ import (
 
 // Targets, besides compute.
 const (
-	targetJobs = 0.05 // dollars for 1,000 jobs of 30 s
+	targetJobs = 0.05 // dollars for 1,000 jobs of 30 s, ten at a time
 	targetBill = 12.0 // dollars for the month of month1M
 )
 
@@ -48,77 +47,80 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	all, err := measure(ctx, profiles(), *jobs)
+	codex, err := codexversion.Locate("")
+	if err != nil {
+		return fmt.Errorf("%w: run `make setup`", err)
+	}
+	all, err := measure(ctx, codex.Dir, profiles(), *jobs)
+	if errors.Is(err, gcptest.ErrNoEmulators) {
+		return fmt.Errorf("NOT RUN: %w", err)
+	}
 	if err != nil {
 		return err
 	}
 	return all.print(out)
 }
 
-// figures are all that is measured.
-type figures struct {
-	PricesAsOf string   `json:"prices_as_of"`
-	Jobs       []perJob `json:"jobs"`
-	Idle       idle     `json:"idle"`
+// bench is what gateways are measured on.
+type bench struct {
+	cloud *localcloud.Cloud
+	model *mockmodel.Running
+	// codex is the directory of the Codex CLI, dir where workers work.
+	codex, dir string
 }
 
-func measure(ctx context.Context, of []profile, jobs int) (_ *figures, err error) {
-	codex, err := codexversion.Locate("")
-	if err != nil {
-		return nil, fmt.Errorf("%w: run `make setup`", err)
-	}
-	cloud, err := localcloud.Start(ctx)
-	if errors.Is(err, gcptest.ErrNoEmulators) {
-		return nil, fmt.Errorf("NOT RUN: %w", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, cloud.Stop()) }()
-	model, err := mockmodel.Start(ctx, mockmodel.Options{})
-	if err != nil {
-		return nil, err
-	}
+// newBench starts a bench; close ends it.
+func newBench(ctx context.Context, codex string) (b *bench, err error) {
+	b = &bench{codex: codex}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		err = errors.Join(err, model.Stop(ctx))
+		if err != nil {
+			err = errors.Join(err, b.close(ctx))
+		}
 	}()
-	dir, err := scratch()
+	if b.cloud, err = localcloud.Start(ctx); err != nil {
+		return b, err
+	}
+	if b.model, err = mockmodel.Start(ctx, mockmodel.Options{}); err != nil {
+		return b, err
+	}
+	b.dir, err = scratch()
+	return b, err
+}
+
+func (b *bench) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	var all []error
+	if b.model != nil {
+		all = append(all, b.model.Stop(ctx))
+	}
+	if b.cloud != nil {
+		all = append(all, b.cloud.Stop())
+	}
+	if b.dir != "" {
+		all = append(all, os.RemoveAll(b.dir))
+	}
+	return errors.Join(all...)
+}
+
+func measure(ctx context.Context, codex string, of []profile, jobs int) (_ *figures, err error) {
+	b, err := newBench(ctx, codex)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, b.close(ctx)) }()
 	all := &figures{PricesAsOf: pricesAsOf}
+	if all.Sweeps, err = measureSweeps(ctx, b.cloud); err != nil {
+		return nil, err
+	}
 	for _, p := range of {
-		got, err := measureJobs(ctx, cloud, model, codex.Dir, dir, p, jobs)
+		got, err := measureJobs(ctx, b, p, jobs)
 		if err != nil {
-			return nil, fmt.Errorf("jobs of %s: %w", p.name, err)
+			return nil, fmt.Errorf("jobs of %s: %w", p.Name, err)
 		}
+		got.bear(all.Sweeps)
 		all.Jobs = append(all.Jobs, got)
 	}
-	all.Idle, err = measureIdle(ctx, cloud, model, codex.Dir, dir)
+	all.Idle, err = measureIdle(ctx, b, all.Sweeps)
 	return all, err
-}
-
-// print prints the figures for people and as one line of JSON.
-func (f *figures) print(w io.Writer) error {
-	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	p("Counted per job, watched by one client (prices of %s, us-central1, list, no free tier):\n", f.PricesAsOf)
-	p("%-8s %7s %7s %7s %8s %8s %9s %7s %7s   %s", "job", "events", "reads", "writes", "messages", "kB out", "kB deliv.", "class A", "class B", "per 1,000 jobs")
-	for i := range f.Jobs {
-		p("%s", f.Jobs[i].row())
-	}
-	p("\nIdle, one of each service, a sweep every %s: %.0f reads a month, %d writes, %d bytes of messages: $%.2f a month at list prices, $%.2f with Firestore's free %d reads a day.",
-		reconcileIdle, f.Idle.Reads, f.Idle.Writes, f.Idle.Bytes, f.Idle.List, f.Idle.Dollars, freeDocReads)
-	list, free := month1M.lines()
-	p("A month of %d requests, %d document reads, %d writes and %.0f GiB stored, with the edge's compute: $%.2f at list prices, $%.2f with the free tiers.",
-		month1M.Requests, month1M.Reads, month1M.Writes, month1M.GiB, list, free)
-	p("Targets: 1,000 jobs of 30 s at most $%.2f, idle $0, that month under $%.0f.\n", targetJobs, targetBill)
-	line, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s\n", line)
-	return err
 }

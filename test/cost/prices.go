@@ -18,18 +18,17 @@ const (
 	perSecretRead = 0.03 / 10_000
 	// A GiB for a month.
 	perBlobGiB = 0.020
-	perDocGiB  = 0.18
 	// Cloud Run requests, beside the processor time that this report leaves out.
 	perRequest = 0.40 / 1_000_000
 )
 
-// Free tiers of one project: of Firestore a day, of Pub/Sub and of requests a month.
+// Free tiers of one project: of Firestore a day, of Cloud Run requests and of
+// gigabytes in Cloud Storage a month.
 const (
-	freeDocReads   = 50_000
-	freeDocWrites  = 20_000
-	freeDocDeletes = 20_000
-	freePubSub     = 10 << 30
-	freeRequests   = 2_000_000
+	freeDocReads  = 50_000
+	freeDocWrites = 20_000
+	freeRequests  = 2_000_000
+	freeBlobGiB   = 5
 )
 
 // dollars is what counts cost at list prices.

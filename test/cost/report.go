@@ -1,144 +1,86 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"codexgateway.dev/pkg/gcp/meter"
-	"codexgateway.dev/pkg/mockmodel"
-	"codexgateway.dev/pkg/wait"
-	"codexgateway.dev/test/localcloud"
 )
 
-// perJob is what jobs of one profile cost.
-type perJob struct {
-	Profile string `json:"profile"`
-	Jobs    int    `json:"jobs"`
-	Events  int    `json:"events"`
-	// Total is of all jobs.
-	Total meter.Counts `json:"total"`
-	// Dollars are of 1,000 jobs, besides compute and the model.
-	Dollars float64 `json:"dollars_per_1000"`
+// figures are all that is measured.
+type figures struct {
+	PricesAsOf string    `json:"prices_as_of"`
+	Jobs       []*perJob `json:"jobs"`
+	Sweeps     *sweeps   `json:"sweeps"`
+	Idle       *idle     `json:"idle"`
 }
 
-// idle is what a gateway without work costs.
-type idle struct {
-	// Reads a month are documents; everything else must be 0.
-	Reads   float64 `json:"doc_reads_per_month"`
-	Writes  int64   `json:"doc_writes"`
-	Bytes   int64   `json:"pubsub_bytes"`
-	List    float64 `json:"dollars_per_month_list"`
-	Dollars float64 `json:"dollars_per_month"`
-	took    time.Duration
-}
-
-const (
-	month = 30 * 24 * time.Hour
-	days  = 30
-)
-
-// measureJobs runs jobs of a profile one after the other, and counts until what
-// follows an end (the archive, the freed slot) has been done too.
-func measureJobs(ctx context.Context, cloud *localcloud.Cloud, model *mockmodel.Running, codex, dir string, p profile, jobs int) (perJob, error) {
-	r, err := newRig(ctx, cloud, model, codex, dir, p.faster)
+// print prints the figures for people and as one line of JSON.
+func (f *figures) print(w io.Writer) error {
+	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	p("Besides compute and the model, at the list prices of %s (us-central1, no free tier).\n", f.PricesAsOf)
+	p("A job as it is counted, watched by one client through one edge:")
+	for _, j := range f.Jobs {
+		p("  %s", j.Profile.words())
+	}
+	p("\n%-8s %7s %7s %7s %7s %8s %8s %9s %8s %8s   %s", "one job", "events", "reads", "writes", "deletes", "messages", "kB out", "kB deliv.", "class A", "class B", "per 1,000 jobs")
+	for _, j := range f.Jobs {
+		p("%s   $%.4f", row(j.Profile.Name, j.Events, j.Jobs, j.Total), j.Dollars)
+		p("%s   $%.4f", row(" log gone", 0, j.Jobs, j.Removal), j.RemovalDollars)
+	}
+	p("\nThe reconciler, a sweep every %s while jobs run: %d reads with one job running, %d with %d, and %d more every %s.",
+		f.Sweeps.Interval, f.Sweeps.One, f.Sweeps.Ten, many, f.Sweeps.UpkeepReads, f.Sweeps.Upkeep)
+	p("That is %.0f reads an hour at one job at a time and %.0f at %d.",
+		f.Sweeps.reads(time.Hour, f.Sweeps.Interval, f.Sweeps.One), f.Sweeps.reads(time.Hour, f.Sweeps.Interval, f.Sweeps.Ten), many)
+	for _, j := range f.Jobs {
+		p("  1,000 jobs of %s with their share: one at a time $%.4f (%.1f reads each), %d at a time $%.4f (%.1f reads each)",
+			j.Profile.Name, j.DollarsOne, j.ReadsOne, many, j.DollarsTen, j.ReadsTen)
+	}
+	text, beat := marginal()
+	p("One more second of streamed text costs $%.4f per 1,000 jobs, one more heartbeat (every 30 s) $%.4f.", text, beat)
+	f.Idle.print(p, f.Sweeps)
+	list, free := month1M.lines()
+	p("A month of %d requests, %d document reads, %d writes and %.0f GiB stored, with the edge's compute: $%.2f at list prices, $%.2f with the free tiers.",
+		month1M.Requests, month1M.Reads, month1M.Writes, month1M.GiB, list, free)
+	p("Targets: 1,000 jobs of 30 s, %d at a time, at most $%.2f; idle $0; that month under $%.0f.\n", many, targetJobs, targetBill)
+	line, err := json.Marshal(f)
 	if err != nil {
-		return perJob{}, err
+		return err
 	}
-	out := perJob{Profile: p.name, Jobs: jobs}
-	err = func() error {
-		// The first job of a process opens its connections and subscriptions.
-		if _, err := r.run(ctx, "say hello"); err != nil {
-			return err
-		}
-		r.settle(ctx)
-		before := r.meter.Counts()
-		for range jobs {
-			n, err := r.run(ctx, p.prompt())
-			if err != nil {
-				return err
-			}
-			out.Events += n
-		}
-		r.settle(ctx)
-		out.Total = r.meter.Counts().Sub(before)
-		return nil
-	}()
-	if ended := r.end(); err == nil {
-		err = ended
+	_, err = fmt.Fprintf(w, "%s\n", line)
+	return err
+}
+
+func (i *idle) print(p func(string, ...any), s *sweeps) {
+	p("\nIdle for a month, with one of each service:")
+	for _, way := range []struct {
+		name string
+		reading
+	}{
+		{fmt.Sprintf("a reconciler that sweeps every %s", s.Idle), i.Loop},
+		{"a reconciler that is called every minute", i.Tick},
+	} {
+		p("  %s: %.0f reads, $%.2f at list prices, $%.2f with Firestore's free %d reads a day", way.name, way.Reads, way.List, way.Free, freeDocReads)
 	}
-	out.Dollars = dollars(out.Total) / float64(jobs) * 1000
-	return out, err
+	p("  and %d reads of the other services, %d writes, %d deletes, %d bytes of messages, %d operations on Cloud Storage\n",
+		i.Services.DocReads, i.Other.DocWrites, i.Other.DocDeletes, i.Other.PublishBytes+i.Other.DeliverBytes, i.Other.BlobReads+i.Other.BlobWrites)
 }
 
-// settle waits until the reconciler, which sweeps faster too, has had its turn.
-func (r *rig) settle(ctx context.Context) {
-	wait.For(ctx, 3*max(reconcile/time.Duration(r.faster), 100*time.Millisecond))
+// row is counts for one of so many jobs.
+func row(name string, events, jobs int, c meter.Counts) string {
+	per := func(n int64) float64 { return float64(n) / float64(jobs) }
+	return fmt.Sprintf("%-8s %7.1f %7.1f %7.1f %7.1f %8.1f %8.1f %9.1f %8.1f %8.1f",
+		name, per(int64(events)), per(c.DocReads), per(c.DocWrites), per(c.DocDeletes), per(c.Published),
+		per(c.PublishBytes)/1000, per(c.DeliverBytes)/1000, per(c.BlobWrites), per(c.BlobReads))
 }
 
-// measureIdle counts what a gateway does for some idle sweeps, and stretches it
-// to a month.
-func measureIdle(ctx context.Context, cloud *localcloud.Cloud, model *mockmodel.Running, codex, dir string) (idle, error) {
-	const faster, sweeps = 120, 40 // an idle sweep every 0.5 s
-	r, err := newRig(ctx, cloud, model, codex, dir, faster)
-	if err != nil {
-		return idle{}, err
-	}
-	r.settle(ctx)
-	before := r.meter.Counts()
-	began := time.Now()
-	wait.For(ctx, sweeps*reconcileIdle/faster)
-	c := r.meter.Counts().Sub(before)
-	took := time.Since(began) * faster
-	if err := r.end(); err != nil {
-		return idle{}, err
-	}
-	out := idle{took: took, Writes: c.DocWrites + c.DocDeletes, Bytes: c.PublishBytes + c.DeliverBytes}
-	out.Reads = float64(c.DocReads) * float64(month) / float64(took)
-	out.List = dollars(c) * float64(month) / float64(took)
-	out.Dollars = max(0, out.Reads/days-freeDocReads)*days*perDocRead + dollars(c.Sub(meter.Counts{DocReads: c.DocReads}))*float64(month)/float64(took)
-	return out, nil
-}
-
-// bill is the month that operators ask for: requests at the edge, documents read
-// and written, gigabytes stored.
-type bill struct {
-	Requests, Reads, Writes int64
-	GiB                     float64
-}
-
-// lines are what the bill comes to, besides Codex's compute; list without the
-// free tiers, free with them.
-func (b bill) lines() (list, free float64) {
-	requests := float64(b.Requests)
-	list = requests*perRequest + float64(b.Reads)*perDocRead + float64(b.Writes)*perDocWrite + b.GiB*perBlobGiB + edgeCompute(b.Requests)
-	free = max(0, requests-freeRequests)*perRequest + max(0, float64(b.Reads)-freeDocReads*days)*perDocRead +
-		max(0, float64(b.Writes)-freeDocWrites*days)*perDocWrite + max(0, b.GiB-5)*perBlobGiB +
-		max(0, edgeCompute(b.Requests)-freeEdgeCompute)
-	return list, free
-}
-
-// The edge's own compute: a request takes it some milliseconds, of which Cloud
-// Run bills 100 ms at least of one vCPU and half a GiB, shared by those that run
-// beside it; here none do.
-const (
-	perRequestSeconds = 0.1
-	perVCPUSecond     = 0.000024
-	perGiBSecond      = 0.0000025
-	// freeEdgeCompute is 180,000 vCPU-seconds and as many seconds of half a GiB.
-	freeEdgeCompute = 180_000*perVCPUSecond + 180_000*0.5*perGiBSecond
-)
-
-func edgeCompute(requests int64) float64 {
-	return float64(requests) * perRequestSeconds * (perVCPUSecond + 0.5*perGiBSecond)
-}
-
-// month1M is the month of the goal.
-var month1M = bill{Requests: 1_000_000, Reads: 100_000, Writes: 50_000, GiB: 10} //nolint:gochecknoglobals // a constant
-
-func (p *perJob) row() string {
-	per := func(n int64) float64 { return float64(n) / float64(p.Jobs) }
-	return fmt.Sprintf("%-8s %7.1f %7.1f %7.1f %8.1f %8.1f %9.1f %7.1f %7.1f   $%.4f",
-		p.Profile, per(int64(p.Events)), per(p.Total.DocReads), per(p.Total.DocWrites), per(p.Total.Published),
-		per(p.Total.PublishBytes)/1000, per(p.Total.DeliverBytes)/1000, per(p.Total.BlobWrites), per(p.Total.BlobReads), p.Dollars)
+// marginal is what a second of text and a heartbeat cost, for 1,000 jobs. Text
+// is stored and told ten times a second; a message of it is as small as Pub/Sub
+// bills.
+func marginal() (text, heartbeat float64) {
+	const flushes, message = 10, 1000
+	text = dollars(meter.Counts{DocWrites: flushes, PublishBytes: flushes * message, DeliverBytes: flushes * message})
+	return text * 1000, dollars(beat) * 1000
 }

@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,28 +14,19 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/client"
 	"codexgateway.dev/pkg/gcp"
 	"codexgateway.dev/pkg/gcp/meter"
 	"codexgateway.dev/pkg/job"
-	"codexgateway.dev/pkg/mockmodel"
 	"codexgateway.dev/pkg/platform"
 	"codexgateway.dev/pkg/schema"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/services/edge"
-	"codexgateway.dev/services/reconciler"
+	"codexgateway.dev/services/notifier"
 	"codexgateway.dev/services/worker"
 	"codexgateway.dev/test/localcloud"
-)
-
-// Times of a deployment on Google Cloud that cost something, as the services
-// have them there by default.
-const (
-	lease         = 90 * time.Second
-	deltaDelay    = 100 * time.Millisecond
-	reconcile     = 5 * time.Second
-	reconcileIdle = time.Minute
 )
 
 // adminKey is for loopback only.
@@ -46,17 +38,15 @@ const (
 	jobLimit   = 5 * time.Minute
 )
 
-// rig is an edge, a worker and a reconciler in this process, each with clients
-// of its own that one meter sees.
+// rig is an edge, a worker and a notifier in this process, each with clients of
+// its own that one meter sees. There is no reconciler: what that one reads
+// depends on the time and not on the jobs, see sweeps.
 type rig struct {
 	*client.Client
 
-	meter meter.Meter
-	// faster divides all times that follow the clock.
-	faster  int
+	meter   meter.Meter
 	project *localcloud.Project
-	codex   string
-	dir     string
+	bench   *bench
 	log     *slog.Logger
 
 	group  *chassis.Group
@@ -65,16 +55,16 @@ type rig struct {
 	stop   context.CancelFunc
 }
 
-// newRig starts a gateway whose clock-bound times run faster.
-func newRig(ctx context.Context, cloud *localcloud.Cloud, model *mockmodel.Running, codex, dir string, faster int) (*rig, error) {
-	r := &rig{faster: faster, codex: codex, dir: dir, log: slog.New(slog.NewTextHandler(io.Discard, nil)), ended: make(chan error, 1)}
+// newRig starts a gateway.
+func newRig(ctx context.Context, b *bench) (*rig, error) {
+	r := &rig{bench: b, log: slog.New(slog.DiscardHandler), ended: make(chan error, 1)}
 	var err error
-	if r.project, err = cloud.NewProject(ctx, "no-key-is-needed"); err != nil {
+	if r.project, err = b.cloud.NewProject(ctx, "no-key-is-needed"); err != nil {
 		return nil, err
 	}
 	r.health = chassis.NewHealth(r.log)
 	r.group = chassis.NewGroup(r.log, r.health, chassis.StopLimits{Stop: 15 * time.Second, Close: 5 * time.Second})
-	front, err := r.services(ctx, model.BaseURL())
+	front, err := r.services(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,67 +88,87 @@ func (r *rig) end() error {
 	return <-r.ended
 }
 
-// env is the configuration of all services.
-func (r *rig) env(modelURL string) envconfig.Lookuper {
-	quick := func(d time.Duration) string { return max(d/time.Duration(r.faster), time.Millisecond).String() }
-	return envconfig.MapLookuper(map[string]string{
+// env is the configuration of all services: that of the cloud.
+func (r *rig) env() envconfig.Lookuper {
+	env := boot.Defaults()
+	maps.Copy(env, map[string]string{
 		"CODEXGW_ADDR": "127.0.0.1:0", "CODEXGW_ADMIN_KEY": adminKey,
-		"CODEXGW_WORKER_DIR": filepath.Join(r.dir, "jobs"), "CODEXGW_CODEX": r.codex, "CODEXGW_MODEL_BASE_URL": modelURL,
-		"CODEXGW_WORKER_WARM": "1", "CODEXGW_WORKER_CONCURRENCY": "2",
-		"CODEXGW_LEASE": quick(lease), "CODEXGW_DELTA_DELAY": quick(deltaDelay),
-		"CODEXGW_RECONCILE_INTERVAL": quick(reconcile), "CODEXGW_RECONCILE_IDLE_INTERVAL": quick(reconcileIdle),
+		"CODEXGW_WORKER_DIR": filepath.Join(r.bench.dir, "jobs"), "CODEXGW_CODEX": r.bench.codex, "CODEXGW_MODEL_BASE_URL": r.bench.model.BaseURL(),
+		"CODEXGW_WORKER_WARM": "1", "CODEXGW_WORKER_CONCURRENCY": "1",
 	})
+	return envconfig.MapLookuper(env)
 }
 
-// platform opens a platform that is metered.
-func (r *rig) platform(ctx context.Context, name string) (*platform.Platform, *job.Store, error) {
-	cfg, err := r.project.Config(ctx)
+// commitTakes is added to each commit, which takes the emulator a few
+// milliseconds and Firestore some tens: what is said meanwhile is one batch.
+const commitTakes = 20 * time.Millisecond
+
+// openMetered opens a platform that is metered, and the jobs on it.
+func openMetered(ctx context.Context, project *localcloud.Project, name string, m *meter.Meter, now func() time.Time) (*platform.Platform, *job.Store, error) {
+	cfg, err := project.Config(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	keep, err := chassis.Load[job.Config](ctx, envconfig.MapLookuper(boot.Defaults()))
+	if err != nil {
+		return nil, nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
 	pf, err := gcp.Open(ctx, cfg, gcp.Deps{
-		Schema: schema.All(), Instance: name, Logger: r.log,
-		DocsOptions: r.meter.GRPC(), BusOptions: r.meter.GRPC(), SecretsOptions: r.meter.GRPC(), WrapHTTP: r.meter.HTTP,
+		Schema: schema.All(), Instance: name, Logger: log,
+		DocsOptions: append(m.GRPC(), meter.SlowCommits(commitTakes)), BusOptions: m.GRPC(), SecretsOptions: m.GRPC(), WrapHTTP: m.HTTP,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	r.group.Add(chassis.Component{Name: "platform of " + name, Close: func(context.Context) error { return pf.Close() }})
 	jobs, err := job.NewStore(job.Deps{
-		Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + name, Now: time.Now, Logger: r.log, LogRetention: time.Hour,
+		Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + name, Now: now, Logger: log, LogRetention: keep.LogRetention,
 		PutBlob: func(ctx context.Context, name string, data []byte) error { return pf.WriteBlob(ctx, name, data, "") },
 	})
+	if err != nil {
+		return nil, nil, errors.Join(err, pf.Close())
+	}
+	return pf, jobs, nil
+}
+
+// open opens a platform that closes with the gateway.
+func (r *rig) open(ctx context.Context, name string) (*platform.Platform, *job.Store, error) {
+	pf, jobs, err := openMetered(ctx, r.project, name, &r.meter, time.Now)
+	if err == nil {
+		r.group.Add(chassis.Component{Name: "platform of " + name, Close: func(context.Context) error { return pf.Close() }})
+	}
 	return pf, jobs, err
 }
 
-func (r *rig) services(ctx context.Context, modelURL string) (*edge.Service, error) {
-	env := r.env(modelURL)
+func (r *rig) services(ctx context.Context) (*edge.Service, error) {
+	env := r.env()
 	edgeConfig, err1 := chassis.Load[edge.Config](ctx, env)
 	workerConfig, err2 := chassis.Load[worker.Config](ctx, env)
-	repairConfig, err3 := chassis.Load[reconciler.Config](ctx, env)
+	notifierConfig, err3 := chassis.Load[notifier.Config](ctx, env)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	pf, jobs, err := r.platform(ctx, "worker")
+	pf, _, err := r.open(ctx, "notifier")
+	if err != nil {
+		return nil, err
+	}
+	tell, err := notifier.New(notifierConfig, notifier.Deps{Bus: pf.Bus, Logger: r.log})
+	if err != nil {
+		return nil, err
+	}
+	r.group.Add(chassis.Component{Name: "notifier", Run: tell.Run})
+	pf, jobs, err := r.open(ctx, "worker")
 	if err != nil {
 		return nil, err
 	}
 	work, err := worker.New(workerConfig, worker.Deps{
-		Jobs: jobs, Bus: pf.Bus, Secrets: pf.Secrets, Logger: r.log, Now: time.Now, Version: "cost", Hide: []string{r.dir},
+		Jobs: jobs, Bus: pf.Bus, Secrets: pf.Secrets, Logger: r.log, Now: time.Now, Version: "cost", Hide: []string{r.bench.dir},
 	})
 	if err != nil {
 		return nil, err
 	}
 	r.group.Add(chassis.Component{Name: "worker", Run: work.Run})
-	if pf, jobs, err = r.platform(ctx, "reconciler"); err != nil {
-		return nil, err
-	}
-	repair, err := reconciler.New(repairConfig, reconciler.Deps{Jobs: jobs, Docs: pf.Docs, Logger: r.log, Now: time.Now})
-	if err != nil {
-		return nil, err
-	}
-	r.group.Add(chassis.Component{Name: "reconciler", Run: repair.Run})
-	if pf, jobs, err = r.platform(ctx, "edge"); err != nil {
+	if pf, jobs, err = r.open(ctx, "edge"); err != nil {
 		return nil, err
 	}
 	front, err := edge.New(edgeConfig, edge.Deps{
@@ -172,12 +182,12 @@ func (r *rig) services(ctx context.Context, modelURL string) (*edge.Service, err
 	return front, nil
 }
 
-// run runs one job to its end, watched by one client, with its answer and one
-// artifact read; it returns how many events there were.
+// run runs one job to its end, watched by one client, which then reads its
+// answer; it returns how many events there were.
 func (r *rig) run(ctx context.Context, prompt string) (events int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
-	p, err := r.Prompt(ctx, apiv1.PromptParams{Prompt: prompt, IdempotencyKey: fmt.Sprint(time.Now().UnixNano())})
+	p, err := r.Prompt(ctx, apiv1.PromptParams{Prompt: prompt, IdempotencyKey: rand.Text()})
 	if err != nil {
 		return 0, err
 	}

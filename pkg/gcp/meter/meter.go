@@ -38,6 +38,9 @@ func (c Counts) Sub(o Counts) Counts {
 	}
 }
 
+// Add is the sum of two countings.
+func (c Counts) Add(o Counts) Counts { return c.Sub(Counts{}.Sub(o)) }
+
 // Meter counts the requests of the clients that it was given to. The zero value
 // is ready; it is safe for concurrent use.
 type Meter struct {

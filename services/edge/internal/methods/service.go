@@ -103,6 +103,9 @@ func (s *Service) Job(ctx context.Context, jobID string) (*job.Job, error) {
 // SignedURLLife has passed. The embedded platform signs paths: they become
 // absolute with the gateway's own address.
 func (s *Service) ArtifactURL(ctx context.Context, a *job.Artifact) (string, error) {
+	if err := s.Jobs.LinkArtifact(ctx, a); err != nil {
+		return "", Fault(err)
+	}
 	link, err := s.Blobs.SignedURL(ctx, a.Blob, &blob.SignedURLOptions{Expiry: SignedURLLife})
 	if err != nil {
 		return "", fmt.Errorf("methods: sign %s: %w", a.Name, err)

@@ -27,11 +27,11 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 		if d.Truncated || len(d.Skipped) > 0 {
 			u.log.WarnContext(ctx, "diff is not complete", slog.Bool("truncated", d.Truncated), slog.Int("skipped", len(d.Skipped)))
 		}
-		diff, err = u.put(ctx, job.Artifact{Name: job.ArtifactDiff, ContentType: "text/x-diff; charset=utf-8"}, d.Patch)
+		diff, err = u.keep(ctx, job.Artifact{Name: job.ArtifactDiff, ContentType: "text/x-diff; charset=utf-8"}, d.Patch)
 		return err
 	})
 	g.Go(func() (err error) {
-		message, err = u.put(ctx, job.Artifact{Name: job.ArtifactMessage, ContentType: "text/plain; charset=utf-8"}, []byte(out.content))
+		message, err = u.keep(ctx, job.Artifact{Name: job.ArtifactMessage, ContentType: "text/plain; charset=utf-8"}, []byte(out.content))
 		return err
 	})
 	g.Go(func() (err error) {
@@ -62,9 +62,18 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 	return err
 }
 
-// put stores an artifact; one that could not be stored has no blob.
+// put stores an artifact as a blob; one that could not be stored has none.
 func (u *run) put(ctx context.Context, a job.Artifact, data []byte) (job.Artifact, error) {
 	a, err := u.Jobs.PutArtifact(ctx, &u.job, a, data)
+	if err != nil {
+		return job.Artifact{}, err
+	}
+	return a, nil
+}
+
+// keep is put for what may stay in the job's document while it is small.
+func (u *run) keep(ctx context.Context, a job.Artifact, data []byte) (job.Artifact, error) {
+	a, err := u.Jobs.KeepArtifact(ctx, &u.job, a, data)
 	if err != nil {
 		return job.Artifact{}, err
 	}

@@ -131,9 +131,9 @@ const maxRollout = 512 << 20
 // restoreRollout puts the conversation's rollout where Codex looks for it.
 func (u *run) restoreRollout(ctx context.Context, slot *pool.Slot) error {
 	t := u.held.Thread
-	packed, err := u.Jobs.Blobs.ReadAll(ctx, t.Rollout)
+	packed, err := u.packedRollout(ctx)
 	if err != nil {
-		return fmt.Errorf("runner: read rollout: %w", err)
+		return err
 	}
 	dec, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
@@ -155,6 +155,19 @@ func (u *run) restoreRollout(ctx context.Context, slot *pool.Slot) error {
 	return u.Pool.Launcher.Own(dir)
 }
 
+// packedRollout is the conversation's rollout as it was stored.
+func (u *run) packedRollout(ctx context.Context) ([]byte, error) {
+	t := u.held.Thread
+	if t.Inline != nil {
+		return t.Inline, nil
+	}
+	packed, err := u.Jobs.Blobs.ReadAll(ctx, t.Rollout)
+	if err != nil {
+		return nil, fmt.Errorf("runner: read rollout: %w", err)
+	}
+	return packed, nil
+}
+
 // saveRollout stores the conversation as it is now. Without a rollout there is
 // nothing to go on with: the next job starts a new thread.
 func (u *run) saveRollout(ctx context.Context, slot *pool.Slot, thread codex.Thread) (*conversation.Thread, error) {
@@ -173,11 +186,18 @@ func (u *run) saveRollout(ctx context.Context, slot *pool.Slot, thread codex.Thr
 	if err != nil {
 		return nil, fmt.Errorf("runner: read rollout: %w", err)
 	}
-	a, err := u.Jobs.PutArtifact(ctx, &u.job, job.Artifact{Name: "rollout.jsonl.zst"}, compress(raw))
+	next := &conversation.Thread{ID: thread.ID, RolloutName: filepath.Base(name)}
+	packed := compress(raw)
+	if len(packed) <= conversation.MaxInline {
+		next.Inline = packed
+		return next, nil
+	}
+	a, err := u.Jobs.PutArtifact(ctx, &u.job, job.Artifact{Name: "rollout.jsonl.zst"}, packed)
 	if err != nil {
 		return nil, err
 	}
-	return &conversation.Thread{ID: thread.ID, Rollout: a.Blob, RolloutName: filepath.Base(name)}, nil
+	next.Rollout = a.Blob
+	return next, nil
 }
 
 func compress(raw []byte) []byte {

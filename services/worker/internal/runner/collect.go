@@ -61,12 +61,3 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 	}
 	return err
 }
-
-// put stores an artifact; one that could not be stored has no blob.
-func (u *run) put(ctx context.Context, a job.Artifact, data []byte) (job.Artifact, error) {
-	a, err := u.Jobs.PutArtifact(ctx, &u.job, a, data)
-	if err != nil {
-		return job.Artifact{}, err
-	}
-	return a, nil
-}

@@ -30,11 +30,11 @@ func TestPoisonGoesToTheDeadLetter(t *testing.T) {
 	submitted := head("dev.codexgateway.job.submitted.v1")
 	jobID := id.New(id.Job)
 	want := map[string]gcptest.Message{
-		"no CloudEvent":    {Data: []byte("hello"), Attributes: map[string]string{"a": "b"}},
-		"specversion":      {Data: []byte("{}"), Attributes: with(submitted, "ce-specversion", "9.9")},
-		"not a job comman": {Data: []byte(`{"x":1}`), Attributes: head("com.example.thing.happened.v1")},
-		"undecodable":      {Data: []byte(`{"job_id":`), Attributes: submitted},
-		"no such job":      {Data: []byte(`{"job_id":"` + jobID + `","tenant":"default","lane":"short"}`), Attributes: with(submitted, "ce-subject", jobID)},
+		"no CloudEvent": {Data: []byte("hello"), Attributes: map[string]string{"a": "b"}},
+		"specversion":   {Data: []byte("{}"), Attributes: with(submitted, "ce-specversion", "9.9")},
+		"foreign":       {Data: []byte(`{"x":1}`), Attributes: head("com.example.thing.happened.v1")},
+		"undecodable":   {Data: []byte(`{"job_id":`), Attributes: submitted},
+		"no such job":   {Data: []byte(`{"job_id":"` + jobID + `","tenant":"default","lane":"short"}`), Attributes: with(submitted, "ce-subject", jobID)},
 	}
 	for _, m := range want {
 		if err := client.Publish(t.Context(), events.TopicJobCommands, m); err != nil {

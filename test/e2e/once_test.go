@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/apiv1"
@@ -109,16 +108,10 @@ func TestOnceAnExecutionIsLost(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "executions are Cloud Run's")
 	x := executing(t)
-	// The first is killed in the middle of its job, the second never comes up.
 	jobID := x.submit(t, long("fake:slow 20 100"))
 	n := x.execute(t, x.next(t))
 	x.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
 	n.kill(t)
-	killed := time.Now()
-	x.next(t)
-	if took := time.Since(killed); took > lease+10*time.Second {
-		t.Errorf("another execution was ordered after %v", took)
-	}
 	n = x.execute(t, x.next(t))
 	o := x.await(t, jobID)
 	o.wantStatus(t, apiv1.StatusCompleted, "")

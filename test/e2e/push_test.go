@@ -18,7 +18,9 @@ import (
 const pushRoute = "/push/" + events.SubJobCommandsWorkerShort
 
 // short is a job of lane short, which is one of 480 s at most.
-func short(prompt string) apiv1.PromptParams { return apiv1.PromptParams{Prompt: prompt, TimeoutS: 480} }
+func short(prompt string) apiv1.PromptParams {
+	return apiv1.PromptParams{Prompt: prompt, TimeoutS: 480}
+}
 
 // pushed starts a gateway on the fake Codex whose worker is pushed to.
 func pushed(t *testing.T, worker map[string]string) *gateway {

@@ -29,7 +29,7 @@ func TestTicksRepair(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "the reconciler is no process of its own on the embedded platform")
 	g := start(t, options{
-		codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": "5s"},
+		codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()},
 		deploy: deployment{env: map[string]map[string]string{"reconciler": {
 			"CODEXGW_RECONCILE_INTAKE": "tick", "CODEXGW_TICK_FOR": "30s", "CODEXGW_RECONCILE_INTERVAL": "200ms",
 		}}},
@@ -46,7 +46,7 @@ func TestTicksRepair(t *testing.T) {
 	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
 	w.replace(t)
 	// Long after the lease, and with a worker that would take it.
-	between := g.run(t, "fake:slow 30 200")
+	between := g.run(t, "fake:slow 25 200")
 	between.wantStatus(t, apiv1.StatusCompleted, "")
 	j, err := g.GetJob(t.Context(), jobID)
 	if err != nil {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -50,12 +51,16 @@ func (u *run) insistBlob(ctx context.Context, what string, call func(ctx context
 
 // bucketHeals reports whether a call to a bucket may succeed later without a
 // change of ours: not one that was cancelled or is wrong, nor where the bucket
-// is a directory, which fails for good.
+// is a directory, which fails for good, nor where it answered with what cannot
+// be read.
 func bucketHeals(err error) bool {
 	if _, local := errors.AsType[*fs.PathError](err); local {
 		return false
 	}
 	if _, local := errors.AsType[*os.LinkError](err); local {
+		return false
+	}
+	if _, garbled := errors.AsType[*json.SyntaxError](err); garbled {
 		return false
 	}
 	//exhaustive:ignore // the service's other answers are about its own state

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -51,6 +52,7 @@ func TestABucketIsWaitedFor(t *testing.T) {
 		"away":                {gone(t), 1000, 28, errs.StorageUnavailable, bucketTime},
 		"nothing there":       {missing(t), 1000, 1, errs.Internal, 0},
 		"a directory, broken": {local, 1000, 1, errs.Internal, 0},
+		"garbled":             {json.Unmarshal([]byte("{"), new(int)), 1000, 1, errs.Internal, 0},
 		"cancelled":           {context.Canceled, 1000, 1, errs.Internal, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -116,8 +116,6 @@ replace codexgateway.dev/pkg => ../pkg
 
 replace codexgateway.dev/services/edge => ../services/edge
 
-replace codexgateway.dev/services/notifier => ../services/notifier
-
 replace codexgateway.dev/services/worker => ../services/worker
 
 replace codexgateway.dev/services/notifier => ../services/notifier

@@ -59,11 +59,14 @@ type Report struct {
 }
 
 // ReadyLine is one line of /ready. Status is "ok", "starting", "draining",
-// "failed" or "timeout"; why a check failed is in the log only, because anyone
-// may ask.
+// "failed" or "timeout".
 type ReadyLine struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
+	// Reason is why a check failed, for people: what is missing and what to do. It
+	// is in the log and on the internal listener only, because anyone may ask the
+	// others.
+	Reason string `json:"reason,omitempty"`
 }
 
 // NewHealth returns a process that is alive and not ready.
@@ -131,6 +134,7 @@ func (h *Health) dependencies(ctx context.Context) Report {
 			if errors.Is(err, context.DeadlineExceeded) {
 				out.Lines[i].Status = "timeout"
 			}
+			out.Lines[i].Reason = err.Error()
 		}
 		h.report(ctx, c, found[i])
 	}
@@ -189,7 +193,12 @@ func (h *Health) Live() http.Handler {
 
 // Ready serves /ready: 200 or 503, and one JSON line for the service and for
 // each dependency.
-func (h *Health) Ready() http.Handler {
+func (h *Health) Ready() http.Handler { return h.ready(false) }
+
+// Explain serves Ready with reasons, for a listener that only operators reach.
+func (h *Health) Explain() http.Handler { return h.ready(true) }
+
+func (h *Health) ready(reasons bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		report := h.Check(r.Context())
 		w.Header().Set("Content-Type", "application/x-ndjson")
@@ -199,6 +208,9 @@ func (h *Health) Ready() http.Handler {
 		}
 		enc := json.NewEncoder(w)
 		for _, line := range report.Lines {
+			if !reasons {
+				line.Reason = ""
+			}
 			if enc.Encode(line) != nil {
 				return // the client is gone
 			}

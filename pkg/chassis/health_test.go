@@ -139,3 +139,19 @@ func TestReadyDoesNotLoadDependencies(t *testing.T) {
 		}
 	})
 }
+
+func TestOnlyTheInternalListenerSaysWhy(t *testing.T) {
+	t.Parallel()
+	h := chassis.NewHealth(discard())
+	h.SetReady()
+	h.AddCheck("bus", 0, func(context.Context) error { return errors.New("topic x does not exist") })
+	for _, c := range []struct {
+		handler http.Handler
+		says    bool
+	}{{h.Ready(), false}, {h.Explain(), true}, {h.Ready(), false}} {
+		code, body := probe(t, c.handler)
+		if code != http.StatusServiceUnavailable || strings.Contains(body, "topic x does not exist") != c.says {
+			t.Errorf("%d %s, want a reason: %v", code, body, c.says)
+		}
+	}
+}

@@ -15,7 +15,7 @@ func (rt *Runtime) serveInternal(ctx context.Context, addr string, scrape http.H
 		return func() {}, nil
 	}
 	rt.Internal.Handle("GET /health", rt.Health.Live())
-	rt.Internal.Handle("GET /ready", rt.Health.Ready())
+	rt.Internal.Handle("GET /ready", rt.Health.Explain())
 	if scrape != nil {
 		rt.Internal.Handle("GET /metrics", scrape)
 	}

@@ -43,6 +43,7 @@ const (
 	RepoRefused           Code = "repo_refused"
 	RepoTooLarge          Code = "repo_too_large"
 	WorkspaceFull         Code = "workspace_full"
+	StorageUnavailable    Code = "storage_unavailable"
 	Stalled               Code = "stalled"
 	WorkerLost            Code = "worker_lost"
 	CodexCrashed          Code = "codex_crashed"

@@ -63,6 +63,7 @@ var Registry = []Row{
 	{RepoRefused, Job, 0, 0, false, false, "This form of repository is not allowed.", "Use an https or ssh URL without credentials in it."},
 	{RepoTooLarge, Job, 0, 0, false, false, "The repository is larger than the worker allows.", "Use a smaller repository or raise CODEXGW_REPO_MAX_BYTES."},
 	{WorkspaceFull, Job, 0, 0, false, true, "There is no room for the job's files.", "If the message names limits, have the job write less or raise CODEXGW_JOB_DISK_BYTES or CODEXGW_JOB_DISK_FILES; else free space under the worker's data directory."},
+	{StorageUnavailable, Job, 0, 0, false, true, "The job's files could not be stored or read.", "Submit the job again; check the bucket, and the worker's permissions on it."},
 	{Stalled, Job, 0, 0, false, true, "Codex made no progress for too long.", "Submit the job again."},
 	{WorkerLost, Job, 0, 0, false, true, "The worker was lost and no attempt is left.", "Submit the job again; look at the workers' logs."},
 	{CodexCrashed, Job, 0, 0, false, true, "The Codex process ended before the turn did.", "Submit the job again."},

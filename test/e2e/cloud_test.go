@@ -48,9 +48,33 @@ func startCloud(ctx context.Context) (stop func() error, err error) {
 	}, nil
 }
 
+// cloudOnly skips a test of what only separate services on Google Cloud have.
+func cloudOnly(t *testing.T, why string) {
+	t.Helper()
+	if !onCloud() {
+		t.Skip("only on Google Cloud: " + why)
+	}
+}
+
+// deployment says what a gateway on Google Cloud consists of; the zero value is
+// one process of each service on what all tests share.
+type deployment struct {
+	// on is what it runs on; nil: what all tests share.
+	on *localcloud.Cloud
+	// lanes is one subscription of job commands for each lane.
+	lanes bool
+	// absent leaves the project empty and does not wait until the processes are
+	// ready, which they then cannot be.
+	absent bool
+	// workers is how many workers there are; -1: none.
+	workers int
+	// env are more variables of one service's processes, by service.
+	env map[string]map[string]string
+}
+
 // planCloud is a deployment in a project of its own.
 func (g *gateway) planCloud() error {
-	common := map[string]string{
+	g.common = map[string]string{
 		// The times of one machine, which the tests are written for.
 		"CODEXGW_LEASE": "15s", "CODEXGW_RECONCILE_INTERVAL": "1s", "CODEXGW_RECONCILE_IDLE_INTERVAL": "1s",
 		"CODEXGW_DELTA_DELAY": "25ms",
@@ -61,7 +85,7 @@ func (g *gateway) planCloud() error {
 	}
 	key := "no-key-is-needed"
 	if !g.opt.realModel {
-		common["CODEXGW_MODEL_BASE_URL"] = tests.model.BaseURL()
+		g.common["CODEXGW_MODEL_BASE_URL"] = tests.model.BaseURL()
 	}
 	for _, name := range []string{"OPENAI_API_KEY", "CODEXGW_SECRET_OPENAI_API_KEY"} {
 		if v, ok := own[name]; ok {
@@ -69,16 +93,26 @@ func (g *gateway) planCloud() error {
 			delete(own, name)
 		}
 	}
-	project, err := tests.cloud.NewProject(context.Background(), key)
-	if err != nil {
-		return err
+	on := g.opt.deploy.on
+	if on == nil {
+		on = tests.cloud
 	}
-	maps.Copy(common, project.Env())
-	maps.Copy(common, own)
+	g.project = on.EmptyProject(key)
+	g.project.Lanes = g.opt.deploy.lanes
+	if !g.opt.deploy.absent {
+		if err := g.project.Bootstrap(context.Background()); err != nil {
+			return err
+		}
+	}
+	maps.Copy(g.common, g.project.Env())
+	maps.Copy(g.common, own)
 
 	edges, workers, reconcilers := 1, 1, 1
 	if g.opt.wide {
 		edges, workers, reconcilers = 2, 3, 2
+	}
+	if n := g.opt.deploy.workers; n != 0 {
+		workers = max(n, 0)
 	}
 	if err := os.MkdirAll(g.dir, 0o711); err != nil {
 		return err
@@ -87,49 +121,75 @@ func (g *gateway) planCloud() error {
 	if err := os.WriteFile(filepath.Join(g.dir, "admin.key"), []byte(admin.Reveal()+"\n"), 0o600); err != nil {
 		return err
 	}
-	add := func(service string, n int, env map[string]string) {
-		addr := freeAddr()
-		_, port, _ := strings.Cut(addr, ":")
-		all := maps.Clone(common)
-		maps.Copy(all, map[string]string{"PORT": port, "CODEXGW_ADDR": addr})
-		maps.Copy(all, env)
-		g.nodes = append(g.nodes, &node{
-			name: fmt.Sprintf("%s-%d", service, n), program: filepath.Join(tests.services, service), env: all, listen: addr,
-			first: g.opt.first && service == "worker", stdout: &capture{}, stderr: &capture{},
-		})
-	}
 	var urls []string
-	for i := range edges {
-		add("edge", i, map[string]string{"CODEXGW_ADMIN_KEY": admin.Reveal()})
-		urls = append(urls, "http://"+g.nodes[len(g.nodes)-1].listen)
+	for range edges {
+		n := g.addNode("edge", map[string]string{"CODEXGW_ADMIN_KEY": admin.Reveal()})
+		urls = append(urls, n.url())
 	}
-	codex := g.opt.codex
-	if codex == "" {
-		codex = tests.codex.Dir
+	for range workers {
+		g.addNode("worker", nil)
 	}
-	for i := range workers {
+	for range reconcilers {
+		g.addNode("reconciler", nil)
+	}
+	g.addNode("notifier", nil)
+	return g.connect(admin, urls...)
+}
+
+// addNode adds a process of a service; launch starts it.
+func (g *gateway) addNode(service string, own map[string]string) *node {
+	i := len(g.nodesOf(service))
+	addr := freeAddr()
+	_, port, _ := strings.Cut(addr, ":")
+	env := maps.Clone(g.common)
+	maps.Copy(env, map[string]string{"PORT": port, "CODEXGW_ADDR": addr})
+	if service == "worker" {
 		dir := filepath.Join(g.dir, fmt.Sprint("worker-", i))
 		if i == 0 {
 			dir = filepath.Join(g.dir, "jobs") // where that of one process has it
 		}
-		add("worker", i, map[string]string{"CODEXGW_WORKER_DIR": dir, "CODEXGW_CODEX": codex})
+		codex := g.opt.codex
+		if codex == "" {
+			codex = tests.codex.Dir
+		}
+		maps.Copy(env, map[string]string{"CODEXGW_WORKER_DIR": dir, "CODEXGW_CODEX": codex})
 	}
-	for i := range reconcilers {
-		add("reconciler", i, nil)
+	maps.Copy(env, g.opt.deploy.env[service])
+	maps.Copy(env, own)
+	n := &node{
+		name: fmt.Sprintf("%s-%d", service, i), program: filepath.Join(tests.services, service), env: env, listen: addr,
+		first: g.opt.first && service == "worker", stdout: &capture{}, stderr: &capture{},
 	}
-	add("notifier", 0, nil)
-	return g.connect(admin, urls...)
+	g.nodes = append(g.nodes, n)
+	return n
+}
+
+// nodesOf are the processes of a service.
+func (g *gateway) nodesOf(service string) []*node {
+	var all []*node
+	for _, n := range g.nodes {
+		if strings.HasPrefix(n.name, service+"-") {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // launchCloud starts every process and waits until all are ready.
 func (g *gateway) launchCloud() error {
 	for _, n := range g.nodes {
-		out, err := n.spawn()
-		if err != nil {
-			return err
+		if err := n.begin(); err != nil {
+			return errors.Join(err, g.stop())
 		}
-		go func() { _, _ = io.Copy(n.stdout, out) }() // ends with the process
 	}
+	if g.opt.deploy.absent {
+		return nil
+	}
+	return g.allReady()
+}
+
+// allReady waits until every process is ready.
+func (g *gateway) allReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	for _, n := range g.nodes {
@@ -139,6 +199,19 @@ func (g *gateway) launchCloud() error {
 	}
 	return nil
 }
+
+// begin starts the process and keeps what it prints.
+func (n *node) begin() error {
+	out, err := n.spawn()
+	if err != nil {
+		return err
+	}
+	go func() { _, _ = io.Copy(n.stdout, out) }() // ends with the process
+	return nil
+}
+
+// url is that of the process's listener.
+func (n *node) url() string { return "http://" + n.listen }
 
 // isReady waits until the process says that it is ready.
 func (n *node) isReady(ctx context.Context) error {

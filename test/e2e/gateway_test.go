@@ -17,6 +17,7 @@ import (
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/client"
 	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/test/localcloud"
 )
 
 const (
@@ -45,6 +46,8 @@ type options struct {
 	mayFail bool
 	// env are variables on top of the small environment all gateways get.
 	env map[string]string
+	// deploy says more where services are separate processes.
+	deploy deployment
 }
 
 // gateway is a running gateway, and a client of it: one process on the embedded
@@ -53,6 +56,10 @@ type gateway struct {
 	opt   options
 	addr  string
 	nodes []*node
+	// project and common are, where services are separate processes, what they
+	// run in and the variables of all.
+	project *localcloud.Project
+	common  map[string]string
 
 	dir string
 	// url is that of the first edge, urls are those of all.

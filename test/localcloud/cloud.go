@@ -17,10 +17,6 @@ import (
 	"codexgateway.dev/pkg/gcp/gcptest"
 )
 
-// bucket holds the artifacts of all projects: their names are by job, and those
-// are random.
-const bucket = "codexgw-local"
-
 // bootstrapTimeout is far above the second that it takes.
 const bootstrapTimeout = time.Minute
 
@@ -53,11 +49,35 @@ func Start(ctx context.Context) (_ *Cloud, err error) {
 		}
 		c.addrs[kind] = (*own).Addr
 	}
-	if c.Storage, err = gcptest.StartStorage(ctx, gcptest.StorageConfig{Buckets: []string{bucket}}); err != nil {
-		return nil, err
+	return c, c.startServers(ctx)
+}
+
+// Reserve is a cloud with emulators of its own at these addresses, whatever the
+// environment names. Nobody serves there until [Cloud.Serve].
+func Reserve(ctx context.Context, pubsub, firestore string) (*Cloud, error) {
+	c := &Cloud{addrs: map[gcptest.Kind]string{gcptest.PubSub: pubsub, gcptest.Firestore: firestore}}
+	if err := c.startServers(ctx); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+// Serve starts the emulators of a cloud that was reserved; Stop ends them.
+func (c *Cloud) Serve(ctx context.Context) (err error) {
+	if c.PubSub, err = gcptest.StartEmulator(ctx, gcptest.PubSub, c.addrs[gcptest.PubSub]); err != nil {
+		return err
+	}
+	c.Firestore, err = gcptest.StartEmulator(ctx, gcptest.Firestore, c.addrs[gcptest.Firestore])
+	return err
+}
+
+// startServers starts what has no official emulator.
+func (c *Cloud) startServers(ctx context.Context) (err error) {
+	if c.Storage, err = gcptest.StartStorage(ctx, gcptest.StorageConfig{}); err != nil {
+		return err
 	}
 	c.Secrets, err = gcptest.StartSecrets(ctx, "")
-	return c, err
+	return err
 }
 
 // Stop stops what Start has started.
@@ -77,24 +97,51 @@ func (c *Cloud) Stop() error {
 	return errors.Join(all...)
 }
 
-// Project is an empty project with its topics and subscriptions and one secret,
-// the model key.
+// Project has one secret, the model key; its topics, its subscriptions and its
+// bucket are made by [Project.Bootstrap].
 type Project struct {
+	// Lanes is one subscription of job commands for each lane instead of one for all.
+	Lanes bool
+
 	cloud *Cloud
 	name  string
 }
 
-// NewProject makes one, used by nobody else.
+// NewProject makes one, used by nobody else, with all that services need.
 func (c *Cloud) NewProject(ctx context.Context, modelKey string) (*Project, error) {
+	p := c.EmptyProject(modelKey)
+	return p, p.Bootstrap(ctx)
+}
+
+// EmptyProject is one that nobody has set up.
+func (c *Cloud) EmptyProject(modelKey string) *Project {
 	p := &Project{cloud: c, name: "local-" + strings.ToLower(rand.Text()[:12])}
 	c.Secrets.Add(p.name, "openai-api-key", modelKey)
-	return p, p.Bootstrap(ctx)
+	return p
+}
+
+// Bucket is the name of the project's bucket: a part of the path of every
+// request for it, by which a fault finds it.
+func (p *Project) Bucket() string { return p.name + "-artifacts" }
+
+// Run is the full name of a resource of the project in Cloud Run, such as
+// Run("jobs", "long").
+func (p *Project) Run(kind, name string) string {
+	return "projects/" + p.name + "/locations/" + Region + "/" + kind + "/" + name
+}
+
+// Region is where the project's Cloud Run is.
+const Region = "local1"
+
+// PubSub is a client for what the gateway's own never does.
+func (p *Project) PubSub() (*gcptest.PubSubClient, error) {
+	return gcptest.NewPubSubClient(p.cloud.addrs[gcptest.PubSub], p.name)
 }
 
 // Env is how a process finds the project.
 func (p *Project) Env() map[string]string {
 	return map[string]string{
-		"CODEXGW_PLATFORM": "gcp", "GOOGLE_CLOUD_PROJECT": p.name, "CODEXGW_BUCKET": bucket,
+		"CODEXGW_PLATFORM": "gcp", "GOOGLE_CLOUD_PROJECT": p.name, "CODEXGW_BUCKET": p.Bucket(),
 		gcptest.PubSub.Env(): p.cloud.addrs[gcptest.PubSub], gcptest.Firestore.Env(): p.cloud.addrs[gcptest.Firestore],
 		"STORAGE_EMULATOR_HOST": p.cloud.Storage.Addr, "SECRET_MANAGER_EMULATOR_HOST": p.cloud.Secrets.Addr,
 	}
@@ -105,7 +152,7 @@ func (p *Project) Config(ctx context.Context) (gcp.Config, error) {
 	return chassis.Load[gcp.Config](ctx, envconfig.MapLookuper(p.Env()))
 }
 
-// Bootstrap makes the topics and the shared subscriptions, as an operator does;
+// Bootstrap makes the topics, the shared subscriptions and the bucket, as an operator does;
 // again after the Pub/Sub emulator was restarted, which has forgotten them.
 func (p *Project) Bootstrap(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootstrapTimeout)
@@ -114,7 +161,7 @@ func (p *Project) Bootstrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("localcloud: %w", err)
 	}
-	if err := gcp.Bootstrap(ctx, cfg, gcp.BootstrapOptions{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := gcp.Bootstrap(ctx, cfg, gcp.BootstrapOptions{Lanes: p.Lanes, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return fmt.Errorf("localcloud: %w", err)
 	}
 	return nil

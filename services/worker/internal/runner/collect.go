@@ -61,21 +61,3 @@ func (u *run) collect(ctx context.Context, slot *pool.Slot, ws *space, thread co
 	}
 	return err
 }
-
-// put stores an artifact as a blob; one that could not be stored has none.
-func (u *run) put(ctx context.Context, a job.Artifact, data []byte) (job.Artifact, error) {
-	a, err := u.Jobs.PutArtifact(ctx, &u.job, a, data)
-	if err != nil {
-		return job.Artifact{}, err
-	}
-	return a, nil
-}
-
-// keep is put for what may stay in the job's document while it is small.
-func (u *run) keep(ctx context.Context, a job.Artifact, data []byte) (job.Artifact, error) {
-	a, err := u.Jobs.KeepArtifact(ctx, &u.job, a, data)
-	if err != nil {
-		return job.Artifact{}, err
-	}
-	return a, nil
-}

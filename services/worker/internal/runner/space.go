@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"gocloud.dev/blob"
 
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/errs"
@@ -88,7 +89,11 @@ func (u *run) clone(ctx context.Context, slot *pool.Slot, repo workspace.Repo) (
 
 // layOver puts what the conversation's last job left over the workspace.
 func (u *run) layOver(ctx context.Context, slot *pool.Slot, s *space) error {
-	r, err := u.Jobs.Blobs.NewReader(ctx, u.held.Thread.Workspace, nil)
+	var r *blob.Reader
+	err := u.insistBlob(ctx, "stored workspace", func(context.Context) (err error) {
+		r, err = u.Jobs.Blobs.NewReader(ctx, u.held.Thread.Workspace, nil) // it lives as long as its context
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("runner: open stored workspace: %w", err)
 	}
@@ -161,7 +166,11 @@ func (u *run) packedRollout(ctx context.Context) ([]byte, error) {
 	if t.Inline != nil {
 		return t.Inline, nil
 	}
-	packed, err := u.Jobs.Blobs.ReadAll(ctx, t.Rollout)
+	var packed []byte
+	err := u.insistBlob(ctx, "rollout", func(ctx context.Context) (err error) {
+		packed, err = u.Jobs.Blobs.ReadAll(ctx, t.Rollout)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("runner: read rollout: %w", err)
 	}
@@ -192,7 +201,7 @@ func (u *run) saveRollout(ctx context.Context, slot *pool.Slot, thread codex.Thr
 		next.Inline = packed
 		return next, nil
 	}
-	a, err := u.Jobs.PutArtifact(ctx, &u.job, job.Artifact{Name: "rollout.jsonl.zst"}, packed)
+	a, err := u.put(ctx, job.Artifact{Name: "rollout.jsonl.zst"}, packed)
 	if err != nil {
 		return nil, err
 	}

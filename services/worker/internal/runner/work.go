@@ -31,7 +31,11 @@ type result struct {
 // work does the job: slot, workspace, conversation, turn, result. What it
 // returns besides an error is kept, whatever the job's state becomes.
 func (u *run) work(ctx context.Context) (result, error) {
-	spec, err := u.Jobs.LoadSpec(ctx, &u.job)
+	var spec *job.Spec
+	err := u.insistBlob(ctx, "spec", func(ctx context.Context) (err error) {
+		spec, err = u.Jobs.LoadSpec(ctx, &u.job)
+		return err
+	})
 	if err != nil {
 		return result{}, err
 	}

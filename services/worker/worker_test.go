@@ -129,7 +129,9 @@ func (b *bench) build(t *testing.T, change ...func(*worker.Config)) (w *worker.S
 
 func (b *bench) submit(t *testing.T, prompt string) *job.Job {
 	t.Helper()
-	j, _, err := b.jobs.Submit(t.Context(), job.Submission{Tenant: "default", Spec: job.Spec{Prompt: prompt}})
+	j, _, err := b.jobs.Submit(t.Context(), job.Submission{Tenant: "default", Spec: job.Spec{
+		Prompt: prompt, Timeout: 5 * time.Minute, // of lane short, which every intake takes
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

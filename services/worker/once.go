@@ -29,7 +29,7 @@ func (s *Service) runOnce(ctx context.Context) error {
 	case err == nil:
 	case errors.Is(err, job.ErrEnded), errors.Is(err, job.ErrLeased), errors.Is(err, job.ErrNotAdmitted):
 		s.Logger.InfoContext(ctx, "the job is not this worker's to run", slog.String("job_id", s.cfg.JobID), slog.String("reason", err.Error()))
-		return nil //nolint:nilerr // each says that there is nothing to do here
+		return nil // each says that there is nothing to do here
 	case ctx.Err() != nil:
 		return nil //nolint:nilerr // asked to end before it began
 	default:

@@ -190,8 +190,9 @@ func (b *bench) deploy(ctx context.Context, project *localcloud.Project, modelUR
 			err = errors.Join(err, stop())
 		}
 	}()
-	var env []string
-	for k, v := range project.Env() {
+	vars := project.Env()
+	env := make([]string, 0, len(vars))
+	for k, v := range vars {
 		env = append(env, k+"="+v)
 	}
 	e := &endpoint{key: cloudKey}

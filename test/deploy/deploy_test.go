@@ -41,9 +41,9 @@ type service struct {
 	Image       string            `yaml:"image"`
 	Build       *build            `yaml:"build"`
 	Environment map[string]string `yaml:"environment"`
-	ReadOnly    bool              `yaml:"read_only"`
-	CapDrop     []string          `yaml:"cap_drop"`
-	SecurityOpt []string          `yaml:"security_opt"`
+	ReadOnly    bool              `yaml:"read_only"`    //nolint:tagliatelle // compose speaks so
+	CapDrop     []string          `yaml:"cap_drop"`     //nolint:tagliatelle // compose speaks so
+	SecurityOpt []string          `yaml:"security_opt"` //nolint:tagliatelle // compose speaks so
 	Ports       []string          `yaml:"ports"`
 }
 

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) (code int, err error) {
 		defer func() { err = errors.Join(err, e.Stop()) }()
 		env = append(env, kind.Env()+"="+e.Addr)
 	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // G702: running what it is told is what it is for
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, env
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	err = cmd.Run()

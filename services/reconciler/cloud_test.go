@@ -104,6 +104,21 @@ func TestATickLastsAsLongAsThereIsWork(t *testing.T) {
 	})
 }
 
+// A job that changes hands between the two questions of a sweep is in neither
+// answer.
+func TestATickGoesOnAfterOneLookThatMissesAJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.build(t, with(func(c *reconciler.Config) { c.Intake = reconciler.IntakeTick }), nil, nil)
+		w.claim(t, w.submit(t, time.Hour).ID, "w")
+		time.AfterFunc(10*time.Second+time.Millisecond, func() { w.blind.Store(2) })
+		if _, took := tick(t, s); took != 55*time.Second {
+			t.Errorf("it ended after %s", took)
+		}
+	})
+}
+
 func TestALoopHasNoTicks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

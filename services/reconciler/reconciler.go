@@ -49,6 +49,8 @@ type Service struct {
 	ticking chan struct{}
 	sweep   *sweep.Sweeper
 	scaler  *scale.Scaler // nil: no pool
+	// worked is whether the last sweep saw live work; whoever sweeps uses it.
+	worked bool
 	// stopping ends with Quiesce.
 	stopping context.Context //nolint:containedctx // may come before Run
 	stop     context.CancelFunc
@@ -132,8 +134,10 @@ func (s *Service) Quiesce(context.Context) error {
 	return nil
 }
 
-// once is one sweep; live reports whether there is work that the next should
-// soon look at.
+// once is one sweep; live reports whether there is, or was a moment ago, work
+// that the next should soon look at. A sweep asks for queued and for running
+// jobs one after the other, so a job that is claimed or handed back in between is
+// in neither answer: one look that finds nothing after work is no proof.
 func (s *Service) once(ctx context.Context) (live bool) {
 	load := s.sweep.Once(ctx)
 	if s.scaler != nil && !load.Unknown {
@@ -141,7 +145,9 @@ func (s *Service) once(ctx context.Context) (live bool) {
 			s.Logger.WarnContext(ctx, "worker pool not sized, the next sweep tries again", slog.Any("error", err))
 		}
 	}
-	return load.Live()
+	live = load.Live() || s.worked
+	s.worked = load.Live()
+	return live
 }
 
 // demand is the part of the load that the pool is for: lane long has workers of

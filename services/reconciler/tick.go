@@ -34,6 +34,7 @@ func (s *Service) tick(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.TickFor)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // it ends with Quiesce, not with a caller
+	s.worked = false                              // of the last tick
 	for s.once(ctx) {
 		if !wait.For(ctx, s.cfg.Interval) {
 			return

@@ -42,7 +42,7 @@ func TestTicksRepair(t *testing.T) {
 	if took := time.Since(idle); took > 15*time.Second {
 		t.Errorf("a tick of an idle gateway took %v", took)
 	}
-	jobID := g.submit(t, apiv1.PromptParams{Prompt: "fake:slow 30 100"})
+	jobID := g.submit(t, apiv1.PromptParams{Prompt: "fake:slow 50 100"})
 	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
 	w.replace(t)
 	// Long after the lease, and with a worker that would take it.
@@ -55,8 +55,11 @@ func TestTicksRepair(t *testing.T) {
 	if j.Status != apiv1.StatusRunning || j.Attempt != 1 {
 		t.Errorf("between ticks: %s, attempt %d", j.Status, j.Attempt)
 	}
-	ended := make(chan int, 1)
-	go func() { ended <- tick(t, reconciler.url()) }() // this one finds the job
+	ended, status := make(chan struct{}), 0
+	go func() { // this one finds the job
+		defer close(ended)
+		status = tick(t, reconciler.url())
+	}()
 	g.awaitEvent(t, jobID, "the second attempt", began(2))
 	if status := tick(t, reconciler.url()); status != http.StatusNoContent {
 		t.Errorf("a tick beside another: %d", status)
@@ -68,7 +71,7 @@ func TestTicksRepair(t *testing.T) {
 	}
 	o := g.await(t, jobID)
 	o.wantStatus(t, apiv1.StatusCompleted, "")
-	if status := <-ended; status != http.StatusNoContent {
+	if <-ended; status != http.StatusNoContent {
 		t.Errorf("a tick with work: %d", status)
 	}
 	for _, route := range []string{"/tick", "/push/" + events.SubJobCommandsWorker, pushRoute} {

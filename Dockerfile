@@ -2,9 +2,10 @@
 #
 #   docker build --target service --build-arg SERVICE=edge -t codexgw-edge .
 #   docker build --target worker -t codexgw-worker .
+#   docker build --target program --build-arg SERVICE=codexgw -t codexgw-codexgw .
 #
-# SERVICE is edge, notifier, reconciler or codexgw (the command line, with the
-# bootstrap of emulators and the mock model). The images are static programs on
+# SERVICE is edge, notifier or reconciler; codexgw is the command line, with the
+# bootstrap of emulators and the mock model. The images are static programs on
 # distroless, run as an unprivileged user and need no writable root file system.
 # Only the worker has more: the pinned Codex CLI and git.
 
@@ -25,11 +26,13 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 		./services/edge/cmd/edge ./services/worker/cmd/worker ./services/notifier/cmd/notifier \
 		./services/reconciler/cmd/reconciler ./services/standalone/cmd/codexgw
 
-FROM ${STATIC_IMAGE} AS service
+FROM ${STATIC_IMAGE} AS program
 ARG SERVICE
 COPY --from=build /out/${SERVICE} /service
 USER 65532:65532
 ENTRYPOINT ["/service"]
+
+FROM program AS service
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["/service", "-healthcheck"]
 
 FROM ${NODE_IMAGE} AS codex

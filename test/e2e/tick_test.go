@@ -31,23 +31,20 @@ func TestTicksRepair(t *testing.T) {
 	g := start(t, options{
 		codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()},
 		deploy: deployment{env: map[string]map[string]string{"reconciler": {
-			"CODEXGW_RECONCILE_INTAKE": "tick", "CODEXGW_TICK_FOR": "30s", "CODEXGW_RECONCILE_INTERVAL": "200ms",
+			"CODEXGW_RECONCILE_INTAKE": "tick", "CODEXGW_TICK_FOR": "3m", "CODEXGW_RECONCILE_INTERVAL": "200ms",
 		}}},
 	})
 	reconciler, w := g.nodesOf("reconciler")[0], g.nodesOf("worker")[0]
-	idle := time.Now()
 	if status := tick(t, reconciler.url()); status != http.StatusNoContent {
 		t.Errorf("a tick of an idle gateway: %d", status)
-	}
-	if took := time.Since(idle); took > 15*time.Second {
-		t.Errorf("a tick of an idle gateway took %v", took)
 	}
 	jobID := g.submit(t, apiv1.PromptParams{Prompt: "fake:slow 50 100"})
 	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
 	w.replace(t)
 	// Long after the lease, and with a worker that would take it.
-	between := g.run(t, "fake:slow 25 200")
-	between.wantStatus(t, apiv1.StatusCompleted, "")
+	over := time.NewTimer(2 * lease)
+	defer over.Stop()
+	<-over.C
 	j, err := g.GetJob(t.Context(), jobID)
 	if err != nil {
 		t.Fatal(err)

@@ -103,7 +103,7 @@ func TestTheScheduleIsPrintedAndTheSameEachTime(t *testing.T) {
 
 func TestWrongArgumentsAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"-seed", "x"}, {"-platform", "gcp"}, {"-unknown"}, {"-only", "kill_nothing"}} {
+	for _, args := range [][]string{{"-seed", "x"}, {"-platform", "nowhere"}, {"-platform", "gcp", "-break-fence"}, {"-unknown"}, {"-only", "kill_nothing"}} {
 		var out, errOut bytes.Buffer
 		if code := run(t.Context(), args, &out, &errOut); code != 2 || errOut.Len() == 0 {
 			t.Errorf("%v: exit code %d, %q", args, code, errOut.String())

@@ -17,7 +17,7 @@ import (
 var cloud gcptest.Local
 
 func TestMain(m *testing.M) {
-	os.Exit(cloud.Main(m, func() error { return goleak.Find() }))
+	os.Exit(cloud.Main(m, func() error { return goleak.Find(gcptest.Leaks()...) }))
 }
 
 // project is a project id of the test's own, so an empty database.

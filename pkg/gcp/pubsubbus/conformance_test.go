@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(cloud.Main(m, func() error {
 		// OpenCensus, which the client library links, starts one for the process.
-		return goleak.Find(goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+		return goleak.Find(gcptest.Leaks()...)
 	}))
 }
 

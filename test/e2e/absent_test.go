@@ -101,9 +101,7 @@ func TestAbsentResourcesAreNamedAndWaitedFor(t *testing.T) {
 func TestAbsentEmulatorsComeAndForget(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "the embedded platform has no emulators")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	on, err := localcloud.Reserve(ctx, freeAddr(), freeAddr())
+	on, err := localcloud.Reserve(t.Context(), freeAddr(), freeAddr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +111,9 @@ func TestAbsentEmulatorsComeAndForget(t *testing.T) {
 		}
 	})
 	g := absent(t, on)
+	// The limit does not count the wait for a place among the gateways.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
 	g.wantNotReady(t, "cannot reach Pub/Sub", "check the network, or the emulator", `"name":"docs","status"`)
 	if err := on.Serve(ctx); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,10 @@ import (
 	"codexgateway.dev/pkg/gcp/pubsubbus"
 )
 
+// patience is how long a probe waits for what the emulator is known to do. A
+// busy machine must not look like an emulator that has learned to behave.
+const patience = 30 * time.Second
+
 // baseline is what the emulator does otherwise than Pub/Sub, and why the suite
 // leaves it out or the driver works around it. Each row probes the emulator
 // itself and fails when it starts to behave: then the row goes and the feature
@@ -28,19 +32,28 @@ var baseline = []struct {
 		func(t *testing.T, e *emulator) bool {
 			t.Helper()
 			e.publishShort(t)
-			return e.pull(t, events.SubJobCommandsWorkerLong, 2*time.Second) == nil
+			return e.pull(t, events.SubJobCommandsWorkerLong, patience) == nil
 		},
 	},
 	{
 		"the first retry keeps the minimum backoff", "it delivers a message that was given back for the first time again at once (Features.Backoff)",
 		func(t *testing.T, e *emulator) bool {
 			t.Helper()
-			e.publishShort(t)
-			m := e.pull(t, events.SubJobCommandsWorkerShort, time.Minute)
-			e.giveBack(t, events.SubJobCommandsWorkerShort, m)
-			began := time.Now()
-			e.pull(t, events.SubJobCommandsWorkerShort, time.Minute)
-			return time.Since(began) > 700*time.Millisecond // of 1 s
+			// On a busy machine a single message may take that long for other
+			// reasons, so one that came at once settles it.
+			for range 10 {
+				e.publishShort(t)
+				m := e.pull(t, events.SubJobCommandsWorkerShort, patience)
+				began := time.Now()
+				e.giveBack(t, events.SubJobCommandsWorkerShort, m)
+				m = e.pull(t, events.SubJobCommandsWorkerShort, patience)
+				took := time.Since(began)
+				e.acknowledge(t, events.SubJobCommandsWorkerShort, m)
+				if took < 700*time.Millisecond { // of 1 s
+					return false
+				}
+			}
+			return true
 		},
 	},
 	{
@@ -50,7 +63,7 @@ var baseline = []struct {
 			stream := e.stream(t, 1)
 			e.publishShort(t)
 			e.publishShort(t)
-			return received(stream, 2, 3*time.Second) < 2
+			return received(stream, 2, patience) < 2
 		},
 	},
 	{
@@ -170,6 +183,15 @@ func (e *emulator) pull(t *testing.T, subscription string, limit time.Duration) 
 func (e *emulator) giveBack(t *testing.T, subscription string, m *rawMessage) {
 	t.Helper()
 	if err := e.SubscriptionAdminClient.ModifyAckDeadline(t.Context(), &pubsubpb.ModifyAckDeadlineRequest{
+		Subscription: subPath(e.d, subscription), AckIds: []string{m.GetAckId()},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *emulator) acknowledge(t *testing.T, subscription string, m *rawMessage) {
+	t.Helper()
+	if err := e.SubscriptionAdminClient.Acknowledge(t.Context(), &pubsubpb.AcknowledgeRequest{
 		Subscription: subPath(e.d, subscription), AckIds: []string{m.GetAckId()},
 	}); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,10 @@ import (
 
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
@@ -28,7 +31,11 @@ import (
 // Deps is what the edge works on. All but BlobHandler are required.
 type Deps struct {
 	Jobs *job.Store
+	// Docs holds what the edge itself keeps, keys and limits.
+	Docs *docstore.Store
 	Bus  *bus.Bus
+	// Secrets holds what keys are checked with.
+	Secrets *secret.Secrets
 	// Blobs holds the artifacts; the edge signs URLs to them.
 	Blobs *blob.Bucket
 	// BlobHandler serves those URLs under /blobs where the bucket does not.
@@ -53,7 +60,9 @@ func (d *Deps) missing() []string {
 		there bool
 	}{
 		{"Jobs", d.Jobs != nil},
+		{"Docs", d.Docs != nil},
 		{"Bus", d.Bus != nil},
+		{"Secrets", d.Secrets != nil},
 		{"Blobs", d.Blobs != nil},
 		{"Health", d.Health != nil},
 		{"Logger", d.Logger != nil},
@@ -106,12 +115,13 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
 		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
-	s.sockets = socket.New(svc, deps.Logger, socket.Options{
+	gate := admit.New()
+	s.sockets = socket.New(svc, gate, deps.Logger, socket.Options{
 		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: key,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: key, Gate: gate,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, OtherBody: cfg.BodyLimitOther,

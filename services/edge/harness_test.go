@@ -56,7 +56,7 @@ func start(tb testing.TB, change ...func(*edge.Config)) *gateway {
 	}
 	health := chassis.NewHealth(env.Log)
 	svc, err := edge.New(cfg, edge.Deps{
-		Jobs: env.Jobs, Bus: env.Platform.Bus, Blobs: env.Platform.Blobs, BlobHandler: env.Platform.BlobHandler,
+		Jobs: env.Jobs, Docs: env.Platform.Docs, Bus: env.Platform.Bus, Secrets: env.Platform.Secrets, Blobs: env.Platform.Blobs, BlobHandler: env.Platform.BlobHandler,
 		Health: health, Logger: env.Log, Now: time.Now, Version: "1.2.3",
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ func build(t *testing.T, addr string) *edge.Service {
 	svc, err := edge.New(edge.Config{
 		Listen: chassis.ListenConfig{Addr: addr}, AdminKey: secret.NewValue(adminKey),
 	}, edge.Deps{
-		Jobs: env.Jobs, Bus: env.Platform.Bus, Blobs: env.Platform.Blobs,
+		Jobs: env.Jobs, Docs: env.Platform.Docs, Bus: env.Platform.Bus, Secrets: env.Platform.Secrets, Blobs: env.Platform.Blobs,
 		Health: chassis.NewHealth(env.Log), Logger: env.Log, Now: time.Now, Version: "1",
 	})
 	if err != nil {

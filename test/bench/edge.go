@@ -76,7 +76,7 @@ func serveEdge(ctx context.Context, dir string, in io.Reader, out io.Writer) (er
 	svc, err := edge.New(edge.Config{
 		Listen: chassis.ListenConfig{Addr: "127.0.0.1:0"}, AdminKey: secret.NewValue(key), DrainTimeout: time.Second,
 	}, edge.Deps{
-		Jobs: jobs, Bus: pf.Bus, Blobs: pf.Blobs, BlobHandler: pf.BlobHandler,
+		Jobs: jobs, Docs: docs, Bus: pf.Bus, Secrets: pf.Secrets, Blobs: pf.Blobs, BlobHandler: pf.BlobHandler,
 		Health: chassis.NewHealth(log), Logger: log, Now: time.Now, Version: "bench",
 	})
 	if err != nil {

@@ -172,7 +172,7 @@ func (r *rig) services(ctx context.Context) (*edge.Service, error) {
 		return nil, err
 	}
 	front, err := edge.New(edgeConfig, edge.Deps{
-		Jobs: jobs, Bus: pf.Bus, Blobs: pf.Blobs, Health: r.health, Logger: r.log, Now: time.Now, Version: "cost",
+		Jobs: jobs, Docs: pf.Docs, Bus: pf.Bus, Secrets: pf.Secrets, Blobs: pf.Blobs, Health: r.health, Logger: r.log, Now: time.Now, Version: "cost",
 	})
 	if err != nil {
 		return nil, err

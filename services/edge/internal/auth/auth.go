@@ -6,8 +6,11 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/secret"
 )
@@ -24,11 +27,25 @@ const (
 	headerAuthorization = "Authorization"
 )
 
-// Principal is who a request is from.
+// Principal is who a request is from and what they may do.
 type Principal struct {
 	Tenant string
-	KeyID  string
-	Admin  bool
+	// KeyID names who asks: in limits, logs and audit records.
+	KeyID string
+	// Scopes are what they may do for the tenant.
+	Scopes []apikey.Scope
+	// Admin may do everything, and make keys of any tenant.
+	Admin bool
+	// RateLimit is how many calls a minute they may make; 0: the default.
+	RateLimit int
+	// Expires is when the credential ends; zero: it does not.
+	Expires time.Time
+}
+
+// May reports whether the scopes allow what needs one; the empty scope is what
+// every valid key may do.
+func (p *Principal) May(need apikey.Scope) bool {
+	return need == "" || p.Admin || slices.Contains(p.Scopes, need)
 }
 
 // Authenticator tells who a request is from. Its error is an

@@ -8,6 +8,7 @@ import (
 
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
@@ -61,7 +62,9 @@ type Deps struct {
 	// Streams counts the WebSockets, event streams and long polls.
 	Streams *streams.Set
 	Auth    auth.Authenticator
-	Health  *chassis.Health
+	// Gate admits every call.
+	Gate   *admit.Gate
+	Health *chassis.Health
 	// Blobs serves the signed URLs of a platform whose bucket does not.
 	Blobs  http.Handler
 	Logger *slog.Logger
@@ -81,8 +84,8 @@ type api struct {
 
 // Handler builds the routes.
 func Handler(d Deps, opt Options) (http.Handler, error) {
-	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Health == nil || d.Logger == nil {
-		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Health and Logger are required")
+	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Gate == nil || d.Health == nil || d.Logger == nil {
+		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Gate, Health and Logger are required")
 	}
 	a := &api{Deps: d, opt: opt.orDefaults(), calls: jsonrpc.NewMux()}
 	d.Methods.Register(a.calls)
@@ -94,6 +97,6 @@ func Handler(d Deps, opt Options) (http.Handler, error) {
 	if a.openrpc, err = methods.OpenRPC(d.Sockets.Mux(), d.Methods.Version); err != nil {
 		return nil, err
 	}
-	a.routes = a.table()
+	a.routes = a.mux()
 	return http.HandlerFunc(a.serve), nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/services/edge/internal/call"
@@ -87,6 +88,18 @@ func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 			IdempotencyKey: unquote(r.Header.Get("Idempotency-Key")),
 		}
 		next(w, r.WithContext(call.With(r.Context(), info)))
+	}
+}
+
+// admitted lets a request through that its principal may make: one that is one
+// call.
+func (a *api) admitted(need apikey.Scope, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := a.Gate.Call(r.Context(), need); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		next(w, r)
 	}
 }
 

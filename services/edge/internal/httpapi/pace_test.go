@@ -18,8 +18,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/edgetest"
 	"codexgateway.dev/services/edge/internal/httpapi"
@@ -38,7 +40,7 @@ func (o open) Authenticate(context.Context, *http.Request) (auth.Principal, erro
 	if o.do != nil {
 		return auth.Principal{}, o.do()
 	}
-	return auth.Principal{Tenant: edgetest.Tenant}, nil
+	return auth.Principal{Tenant: edgetest.Tenant, Scopes: apikey.DefaultScopes()}, nil
 }
 
 // bench is the routes on in-memory connections, in a bubble.
@@ -70,7 +72,7 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.streams.Draining(),
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: socket.New(svc, log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a,
+		Methods: svc, Sockets: socket.New(svc, admit.New(), log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a, Gate: admit.New(),
 		Health: chassis.NewHealth(env.Log), Logger: log,
 	}, httpapi.Options{})
 	if err != nil {

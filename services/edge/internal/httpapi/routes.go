@@ -6,34 +6,75 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"codexgateway.dev/pkg/apikey"
 )
 
-// table is every route. Patterns name no method: with one, [http.ServeMux]
-// would serve HEAD wherever there is GET, a stream included, and answer other
-// methods in its own words.
-func (a *api) table() *http.ServeMux {
-	small := func(next http.HandlerFunc) http.HandlerFunc { return a.body(a.opt.OtherBody, next) }
-	keyed := func(next http.HandlerFunc) http.HandlerFunc { return small(a.authenticate(next)) }
-	var (
-		read = []string{http.MethodGet, http.MethodHead}
-		get  = []string{http.MethodGet}
-		post = []string{http.MethodPost}
-	)
-	mux := http.NewServeMux()
-	add := func(pattern string, methods []string, next http.HandlerFunc) {
-		mux.HandleFunc(pattern, a.methods(methods, next))
+// access says who may use a route.
+type access int
+
+const (
+	// open is for everyone.
+	open access = iota
+	// keyed is for whoever has a key.
+	keyed
+)
+
+// route is one row of the table: what is served where, and what is asked before.
+// The documents that describe the routes are made from it.
+type route struct {
+	// pattern has no method: with one, [http.ServeMux] would serve HEAD wherever
+	// there is GET, a stream included, and answer other methods in its own words.
+	pattern string
+	methods []string
+	access  access
+	// scope is what a key needs; empty: any key. Calls of JSON-RPC, which need
+	// one each, are admitted one by one.
+	scope apikey.Scope
+	// body is the largest body in bytes.
+	body  int64
+	serve http.HandlerFunc
+}
+
+var (
+	read = []string{http.MethodGet, http.MethodHead} //nolint:gochecknoglobals // a constant
+	get  = []string{http.MethodGet}                  //nolint:gochecknoglobals // a constant
+	post = []string{http.MethodPost}                 //nolint:gochecknoglobals // a constant
+)
+
+// table is every route.
+func (a *api) table() []route {
+	small := a.opt.OtherBody
+	rows := []route{
+		{"/health", read, open, "", small, a.Health.Live().ServeHTTP},
+		{"/ready", read, open, "", small, a.Health.Ready().ServeHTTP},
+		{"/openrpc.json", read, open, "", small, a.serveOpenRPC},
+		{routeRPC, post, keyed, "", a.opt.RPCBody, a.serveRPC},
+		{"/ws", get, keyed, "", small, a.serveSocket},
+		{"/v1/jobs/{id}/events", get, keyed, apikey.JobsRead, small, a.serveEvents},
+		{"/v1/jobs/{id}/artifacts/{name}", get, keyed, apikey.JobsRead, small, a.serveArtifact},
 	}
-	add("/health", read, small(a.Health.Live().ServeHTTP))
-	add("/ready", read, small(a.Health.Ready().ServeHTTP))
-	add("/openrpc.json", read, small(a.serveOpenRPC))
 	if a.Blobs != nil {
-		add("/blobs", read, small(a.Blobs.ServeHTTP))
-		add("/blobs/{key...}", read, small(a.Blobs.ServeHTTP))
+		rows = append(rows,
+			route{"/blobs", read, open, "", small, a.Blobs.ServeHTTP},
+			route{"/blobs/{key...}", read, open, "", small, a.Blobs.ServeHTTP})
 	}
-	add(routeRPC, post, a.body(a.opt.RPCBody, a.authenticate(a.serveRPC)))
-	add("/ws", get, keyed(a.serveSocket))
-	add("/v1/jobs/{id}/events", get, keyed(a.serveEvents))
-	add("/v1/jobs/{id}/artifacts/{name}", get, keyed(a.serveArtifact))
+	return rows
+}
+
+// mux serves the table.
+func (a *api) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, row := range a.table() {
+		serve := row.serve
+		if row.access == keyed {
+			if row.pattern != routeRPC && row.pattern != "/ws" { // whose calls are admitted one by one
+				serve = a.admitted(row.scope, serve)
+			}
+			serve = a.authenticate(serve)
+		}
+		mux.HandleFunc(row.pattern, a.methods(row.methods, a.body(row.body, serve)))
+	}
 	mux.HandleFunc("/", a.noRoute)
 	return mux
 }

@@ -30,6 +30,7 @@ func (a *api) serveRPC(w http.ResponseWriter, r *http.Request) {
 	call.From(ctx).Batch = isBatch(body)
 	answer := a.calls.Serve(ctx, body, jsonrpc.Options{
 		RequestID: requestID(ctx),
+		Before:    func(ctx context.Context, method string) error { return a.Gate.Method(ctx, a.calls, method) },
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
 			call.Log(ctx, a.Logger, method, took, err)
 		},

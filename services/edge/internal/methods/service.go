@@ -11,6 +11,7 @@ import (
 
 	"gocloud.dev/blob"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
@@ -26,8 +27,8 @@ const SignedURLLife = 15 * time.Minute
 
 // Scopes a key needs.
 const (
-	scopeRead  = "jobs:read"
-	scopeWrite = "jobs:write"
+	scopeRead  = string(apikey.JobsRead)
+	scopeWrite = string(apikey.JobsWrite)
 )
 
 // Service is what the methods work on. Every field is required.

@@ -195,6 +195,7 @@ func (c *conn) serve(data []byte) {
 	ctx := context.WithValue(call.With(c.ctx, info), frameKey{}, f)
 	answer := c.srv.mux.Serve(ctx, data, jsonrpc.Options{
 		RequestID: requestID,
+		Before:    func(ctx context.Context, method string) error { return c.srv.gate.Method(ctx, c.srv.mux, method) },
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
 			call.Log(ctx, c.srv.log, method, took, err)
 		},

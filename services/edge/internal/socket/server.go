@@ -10,8 +10,10 @@ import (
 
 	"github.com/coder/websocket"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
@@ -67,6 +69,7 @@ func (o Options) orDefaults() Options {
 type Server struct {
 	mux      *jsonrpc.Mux
 	svc      *methods.Service
+	gate     *admit.Gate
 	hub      *hub.Hub
 	log      *slog.Logger
 	opt      Options
@@ -83,19 +86,20 @@ type Server struct {
 	work    sync.WaitGroup
 }
 
-// New returns a server of the methods of svc and of its own.
-func New(svc *methods.Service, log *slog.Logger, opt Options) *Server {
+// New returns a server of the methods of svc and of its own; gate admits every
+// call.
+func New(svc *methods.Service, gate *admit.Gate, log *slog.Logger, opt Options) *Server {
 	s := &Server{
-		mux: jsonrpc.NewMux(), svc: svc, hub: svc.Hub, log: log, opt: opt.orDefaults(),
+		mux: jsonrpc.NewMux(), svc: svc, gate: gate, hub: svc.Hub, log: log, opt: opt.orDefaults(),
 		draining: svc.Draining, conns: make(map[*conn]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	svc.Register(s.mux)
 	jsonrpc.Register(s.mux, apiv1.MethodJobSubscribe, jsonrpc.MethodDoc{
-		Summary: "Sends every event of a job after a seq as job.event, until the job has ended. WebSocket only.", Scope: "jobs:read",
+		Summary: "Sends every event of a job after a seq as job.event, until the job has ended. WebSocket only.", Scope: string(apikey.JobsRead),
 	}, s.subscribe)
 	jsonrpc.Register(s.mux, apiv1.MethodJobUnsubscribe, jsonrpc.MethodDoc{
-		Summary: "Ends a subscription of this connection. WebSocket only.", Scope: "jobs:read",
+		Summary: "Ends a subscription of this connection. WebSocket only.", Scope: string(apikey.JobsRead),
 	}, s.unsubscribe)
 	return s
 }

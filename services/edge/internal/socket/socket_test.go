@@ -13,7 +13,9 @@ import (
 	"go.uber.org/goleak"
 
 	"codexgateway.dev/events"
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/edgetest"
@@ -72,8 +74,8 @@ func openHub(t *testing.T, opt socket.Options, hubOpt hub.Options, l net.Listene
 	b := &bench{Env: env, t: t, open: streams.New(0)}
 	srv := socket.New(&methods.Service{
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.open.Draining(),
-	}, env.Log, opt)
-	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant}, BaseURL: "http://gw"}
+	}, admit.New(), env.Log, opt)
+	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant, Scopes: apikey.DefaultScopes()}, BaseURL: "http://gw"}
 	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		done, _ := b.open.Take()
 		srv.Serve(w, r, info, done)

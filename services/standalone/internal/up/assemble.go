@@ -160,7 +160,7 @@ func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platfo
 	}
 	cfg.edge.AdminKey = p.AdminKey
 	front, err := edge.New(cfg.edge, edge.Deps{
-		Jobs: jobs, Bus: pf.Bus, Blobs: pf.Blobs, BlobHandler: pf.BlobHandler, Listener: p.Listener,
+		Jobs: jobs, Docs: pf.Docs, Bus: pf.Bus, Secrets: pf.Secrets, Blobs: pf.Blobs, BlobHandler: pf.BlobHandler, Listener: p.Listener,
 		Health: rt.Health, Logger: rt.Log.With(slog.String("part", "edge")), Now: time.Now, Version: rt.Build.Version,
 	})
 	if err != nil {

@@ -191,7 +191,7 @@ func (o *Options) edge(ctx context.Context, rt *chassis.Runtime, cfg edge.Config
 		return nil, err
 	}
 	svc, err := edge.New(cfg, edge.Deps{
-		Jobs: p.jobs, Bus: p.Bus, Blobs: p.Blobs, Health: rt.Health, Logger: rt.Log, Now: o.now, Version: rt.Build.Version,
+		Jobs: p.jobs, Docs: p.Docs, Bus: p.Bus, Secrets: p.Secrets, Blobs: p.Blobs, Health: rt.Health, Logger: rt.Log, Now: o.now, Version: rt.Build.Version,
 	})
 	return p.with(RoleEdge, svc, err)
 }

@@ -1,0 +1,29 @@
+package apikey
+
+import "slices"
+
+// Scope is the right to one kind of work of a tenant.
+type Scope string
+
+// The scopes there are.
+const (
+	JobsRead       Scope = "jobs:read"
+	JobsWrite      Scope = "jobs:write"
+	ApprovalsWrite Scope = "approvals:write"
+	WebhooksAdmin  Scope = "webhooks:admin"
+	KeysAdmin      Scope = "keys:admin"
+)
+
+// AllScopes is every scope, in the order of the documentation.
+func AllScopes() []Scope {
+	return []Scope{JobsRead, JobsWrite, ApprovalsWrite, WebhooksAdmin, KeysAdmin}
+}
+
+// DefaultScopes is what a key may do whose maker did not say: all of its
+// tenant's work, but not making keys.
+func DefaultScopes() []Scope {
+	return slices.DeleteFunc(AllScopes(), func(s Scope) bool { return s == KeysAdmin })
+}
+
+// Valid reports whether there is such a scope.
+func (s Scope) Valid() bool { return slices.Contains(AllScopes(), s) }

@@ -1,0 +1,8 @@
+// Package admit decides whether a call may go on, in one place for every
+// transport: a member of a batch, a frame of a WebSocket and a plain HTTP
+// request are asked the same questions in the same order.
+//
+// It guarantees that no method or route runs for a principal without its scope.
+// The HTTP routes and the WebSocket call it with a context that carries a
+// [call.Info]; the methods behind it need not ask again.
+package admit

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -25,8 +26,8 @@ type Process[P any] struct {
 	// Open opens the platform, without a call over the network: what is away at
 	// the start must not keep the process from starting.
 	Open func(ctx context.Context, cfg P, d Deps) (*platform.Platform, error)
-	// OwnListener is true for a service that listens on PORT itself. For others
-	// Main serves [Parts.Mux] there if PORT or CODEXGW_ADDR is set.
+	// OwnListener is true for a service that serves [Parts.Listener] itself. For
+	// others Main serves [Parts.Mux] if PORT or CODEXGW_ADDR is set.
 	OwnListener bool
 
 	// Lookup, Log and Signals are those of [chassis.Process].
@@ -54,11 +55,15 @@ type Parts struct {
 
 	// Jobs publishes as "/codexgw/<name>".
 	Jobs *job.Store
-	// Mux are the routes of the service's listener: /health and /ready, /push/ of
-	// the platform, and what the service adds. Nobody serves them for a service
-	// with a listener of its own.
+	// Mux are the routes of the service's listener besides /health and /ready:
+	// /push/ of the platform, and what the service adds. Until the service is built
+	// they are answered 503. Nobody serves them for a service that serves by itself.
 	Mux *http.ServeMux
-	Now func() time.Time
+	// Listener is for a service that serves by itself, nil for others. It has been
+	// open since before the platform: connections that came before the service
+	// serves wait in the kernel's queue instead of being refused.
+	Listener net.Listener
+	Now      func() time.Time
 }
 
 // Build builds the service. C is its configuration.
@@ -105,7 +110,7 @@ func Main[P, C any](ctx context.Context, p Process[P], build Build[C]) int {
 	process := chassis.Process{
 		Name: p.Name, Lookup: environment{p.Lookup, Defaults()}, Log: p.Log, Signals: p.Signals,
 	}
-	return chassis.Main(ctx, process, func(ctx context.Context, rt *chassis.Runtime, cfg config[P, C]) (chassis.Service, error) {
-		return assemble(ctx, rt, &p, &cfg, build)
+	return chassis.Main(ctx, process, func(_ context.Context, rt *chassis.Runtime, cfg config[P, C]) (chassis.Service, error) {
+		return &launch[P, C]{rt: rt, process: &p, cfg: &cfg, build: build}, nil
 	})
 }

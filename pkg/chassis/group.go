@@ -64,7 +64,7 @@ func (l StopLimits) orDefaults() StopLimits {
 // opposite one. It is a [Service].
 type Group struct {
 	log    *slog.Logger
-	health *Health
+	health *Health // nil: a group within another
 	limits StopLimits
 	parts  []Component
 }
@@ -76,6 +76,11 @@ var _ Service = (*Group)(nil)
 func NewGroup(log *slog.Logger, health *Health, limits StopLimits) *Group {
 	return &Group{log: log, health: health, limits: limits.orDefaults()}
 }
+
+// NewInnerGroup returns an empty group for a component that consists of
+// components itself. The outer group tells health and the log that the service
+// is ready and that it stops, once for all of it.
+func NewInnerGroup(log *slog.Logger, limits StopLimits) *Group { return NewGroup(log, nil, limits) }
 
 // Add adds a component, before Run. What others need comes first: it starts
 // before them and stops after them.
@@ -114,8 +119,7 @@ func (g *Group) Run(ctx context.Context) error {
 	}
 	why := errors.New("a component did not start")
 	if started == len(g.parts) {
-		g.health.SetReady()
-		g.log.LogAttrs(ctx, slog.LevelInfo, "service ready")
+		g.announceReady(ctx)
 		select {
 		case <-ctx.Done():
 			why = context.Cause(ctx)
@@ -127,9 +131,23 @@ func (g *Group) Run(ctx context.Context) error {
 			}
 		}
 	}
-	g.log.LogAttrs(ctx, slog.LevelInfo, "service stopping", slog.String("reason", why.Error()))
+	g.announceStop(ctx, why)
 	failures = append(failures, g.stop(work, cancel, why, g.parts[:started], running, results)...)
 	return errors.Join(failures...)
+}
+
+func (g *Group) announceReady(ctx context.Context) {
+	if g.health != nil {
+		g.health.SetReady()
+		g.log.LogAttrs(ctx, slog.LevelInfo, "service ready")
+	}
+}
+
+func (g *Group) announceStop(ctx context.Context, why error) {
+	if g.health != nil {
+		g.health.SetDraining()
+		g.log.LogAttrs(ctx, slog.LevelInfo, "service stopping", slog.String("reason", why.Error()))
+	}
 }
 
 func startPart(ctx context.Context, c Component) error {
@@ -143,7 +161,6 @@ func startPart(ctx context.Context, c Component) error {
 }
 
 func (g *Group) stop(ctx context.Context, cancel context.CancelCauseFunc, why error, parts []Component, running map[int]bool, results <-chan ended) []error {
-	g.health.SetDraining()
 	failures := g.inReverse(ctx, parts, "quiesce", g.limits.Quiesce, func(c Component) step { return c.Quiesce })
 	failures = append(failures, g.drain(ctx, parts)...)
 	cancel(fmt.Errorf("%w: %w", ErrStopping, why))

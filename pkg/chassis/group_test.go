@@ -1,10 +1,12 @@
 package chassis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -74,6 +76,37 @@ func TestGroupStopsInOrder(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, d.lines); diff != "" {
 			t.Errorf("steps (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestAGroupWithinAGroupIsQuiet: the outer one speaks for the whole service,
+// once. A log that says "service ready" twice counts as two starts.
+func TestAGroupWithinAGroupIsQuiet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		logger := chassis.NewLogger(&log, chassis.LogConfig{})
+		var d diary
+		inner := chassis.NewInnerGroup(logger, chassis.StopLimits{})
+		inner.Add(d.component("part"))
+		outer := chassis.NewGroup(logger, chassis.NewHealth(discard()), chassis.StopLimits{})
+		outer.Add(chassis.Component{Name: "service", Run: inner.Run})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- outer.Run(ctx) }()
+		synctest.Wait()
+		cancel(errTest)
+		if err := <-done; err != nil {
+			t.Errorf("error = %v", err)
+		}
+		for _, line := range []string{"service ready", "service stopping"} {
+			if n := strings.Count(log.String(), line); n != 1 {
+				t.Errorf("%q is logged %d times, want once:\n%s", line, n, log.String())
+			}
+		}
+		if diff := cmp.Diff([]string{"part start", "part quiesce", "drain", "run ends", "part close"}, d.lines); diff != "" {
+			t.Errorf("steps of the inner group (-want +got):\n%s", diff)
 		}
 	})
 }

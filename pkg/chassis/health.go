@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +25,10 @@ type Health struct {
 	log *slog.Logger
 	now func() time.Time
 
-	state  atomic.Int32
-	checks []*check // filled before the first probe
+	state atomic.Int32
+
+	mu     sync.Mutex
+	checks []*check
 
 	// gate admits one round of checks at a time; last is behind it.
 	gate chan struct{}
@@ -75,12 +78,21 @@ func NewHealth(log *slog.Logger) *Health {
 }
 
 // AddCheck adds a dependency. ask must respect its context; timeout 0 means 2 s.
-// All checks are added before the service runs.
+// A process that already answers probes may add some: the next one asks them.
 func (h *Health) AddCheck(name string, timeout time.Duration, ask func(ctx context.Context) error) {
 	if timeout <= 0 {
 		timeout = checkTimeout
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.checks = append(h.checks, &check{name: name, timeout: timeout, ask: ask})
+}
+
+// all are the checks there are by now.
+func (h *Health) all() []*check {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.checks)
 }
 
 // SetReady marks the start as done.
@@ -113,20 +125,22 @@ func (h *Health) dependencies(ctx context.Context) Report {
 	case <-ctx.Done():
 		return Report{Lines: []ReadyLine{{Name: "dependencies", Status: "timeout"}}}
 	}
-	if !h.at.IsZero() && h.now().Sub(h.at) < readyTTL {
+	checks := h.all()
+	// A round that was before a check was added says nothing about it.
+	if len(h.last.Lines) == len(checks) && !h.at.IsZero() && h.now().Sub(h.at) < readyTTL {
 		return h.last
 	}
 	// The round serves everyone who asks in the next second, so it does not end
 	// with the request that happened to start it.
 	ctx = context.WithoutCancel(ctx)
-	out := Report{Ready: true, Lines: make([]ReadyLine, len(h.checks))}
-	found := make([]error, len(h.checks))
+	out := Report{Ready: true, Lines: make([]ReadyLine, len(checks))}
+	found := make([]error, len(checks))
 	var round sync.WaitGroup
-	for i, c := range h.checks {
+	for i, c := range checks {
 		round.Go(func() { found[i] = c.run(ctx) })
 	}
 	round.Wait()
-	for i, c := range h.checks {
+	for i, c := range checks {
 		out.Lines[i] = ReadyLine{Name: c.name, Status: "ok"}
 		if err := found[i]; err != nil {
 			out.Ready = false

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -153,5 +154,36 @@ func TestOnlyTheInternalListenerSaysWhy(t *testing.T) {
 		if code != http.StatusServiceUnavailable || strings.Contains(body, "topic x does not exist") != c.says {
 			t.Errorf("%d %s, want a reason: %v", code, body, c.says)
 		}
+	}
+}
+
+// TestACheckThatComesLateIsAskedAtOnce: a process that answers probes before it
+// has opened anything must not be called ready for the checks that it had then.
+func TestACheckThatComesLateIsAskedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // the clock stands still: a round would serve everyone
+		h := chassis.NewHealth(discard())
+		if h.Check(t.Context()).Ready {
+			t.Error("ready before the start")
+		}
+		h.AddCheck("bus", 0, func(context.Context) error { return errTest })
+		h.SetReady()
+		if code, body := probe(t, h.Ready()); code != http.StatusServiceUnavailable || !strings.Contains(body, `{"name":"bus","status":"failed"}`) {
+			t.Errorf("%d %s, want the check that came after the first probe", code, body)
+		}
+	})
+}
+
+func TestChecksMayComeWhileProbesAreAnswered(t *testing.T) {
+	t.Parallel()
+	h := chassis.NewHealth(discard())
+	var probes sync.WaitGroup
+	for range 8 {
+		probes.Go(func() { probe(t, h.Ready()) })
+		h.AddCheck("bus", 0, func(context.Context) error { return nil })
+	}
+	probes.Wait()
+	if got := len(h.Check(t.Context()).Lines); got != 9 {
+		t.Errorf("%d lines, want the service and 8 checks", got)
 	}
 }

@@ -8,28 +8,17 @@ import (
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/gcp/gcsblobs"
+	"codexgateway.dev/pkg/platform"
 )
 
 // ErrRealProject means that a bootstrap would have changed a project of Google
 // Cloud without being told so.
 var ErrRealProject = errors.New("gcp: not on emulators: a real project is set up by Terraform")
 
-// BootstrapOptions of [Bootstrap]. The zero value is for emulators.
-type BootstrapOptions struct {
-	// RealProject allows to create what is missing in a project of Google Cloud.
-	RealProject bool
-	// Lanes creates a subscription of job commands for each lane instead of one
-	// for all: a deployment reads the one or the others, and what nobody reads
-	// fills up.
-	Lanes bool
-	// Logger hears what is being created; nil: slog.Default().
-	Logger *slog.Logger
-}
-
 // Bootstrap creates what services need and is not there yet: topics, dead
 // letters and shared subscriptions, and the bucket. Documents and secrets need
 // nothing. It may run any number of times, also at the same time.
-func Bootstrap(ctx context.Context, cfg Config, opt BootstrapOptions) error {
+func Bootstrap(ctx context.Context, cfg Config, opt platform.BootstrapOptions) error {
 	if !cfg.Emulated() && !opt.RealProject {
 		return ErrRealProject
 	}

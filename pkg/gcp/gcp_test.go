@@ -59,7 +59,7 @@ func newServers(t *testing.T) *servers {
 
 func (s *servers) bootstrap(t *testing.T) {
 	t.Helper()
-	if err := gcp.Bootstrap(t.Context(), s.cfg, gcp.BootstrapOptions{Logger: quiet()}); err != nil {
+	if err := gcp.Bootstrap(t.Context(), s.cfg, platform.BootstrapOptions{Logger: quiet()}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -237,7 +237,7 @@ func TestRunAdminOfTheProject(t *testing.T) { //nolint:paralleltest // see TestC
 }
 
 func TestBootstrapLeavesARealProjectAlone(t *testing.T) { //nolint:paralleltest // see TestConformance
-	err := gcp.Bootstrap(t.Context(), gcp.Config{Project: "p", Bucket: "b"}, gcp.BootstrapOptions{Logger: quiet()})
+	err := gcp.Bootstrap(t.Context(), gcp.Config{Project: "p", Bucket: "b"}, platform.BootstrapOptions{Logger: quiet()})
 	if !errors.Is(err, gcp.ErrRealProject) {
 		t.Errorf("error %v, want ErrRealProject", err)
 	}

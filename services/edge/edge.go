@@ -164,7 +164,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.MaxConns > 0 {
 		ln = netutil.LimitListener(ln, s.cfg.MaxConns)
 	}
-	group := chassis.NewGroup(s.deps.Logger, s.deps.Health, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
+	group := chassis.NewInnerGroup(s.deps.Logger, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
 	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})
 	group.Add(chassis.HTTPServer("http", ln, s.handler, s.deps.Logger))
 	group.Add(chassis.Component{
@@ -172,6 +172,7 @@ func (s *Service) Run(ctx context.Context) error {
 		Start: s.announce,
 		Run:   s.sockets.Run,
 		Quiesce: func(context.Context) error {
+			s.deps.Health.SetDraining()
 			s.streams.Drain()
 			return nil
 		},

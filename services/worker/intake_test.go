@@ -114,8 +114,7 @@ func TestQuiesceHandsJobsBackBeforeTheWorkerIsCancelled(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	newRequests(t, b)
-	w, stopModel := b.build(t, push)
-	defer stopModel()
+	w := b.build(t, push)
 	done := make(chan error, 1)
 	go func() { done <- w.Run(context.Background()) }()
 	j := b.submit(t, "mock: hang")
@@ -135,8 +134,7 @@ func TestTheControlSubscriptionIsOpenedForTheFirstJob(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	r := newRequests(t, b)
-	w, stopModel := b.build(t, push)
-	defer stopModel()
+	w := b.build(t, push)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -168,8 +166,7 @@ func TestTheControlSubscriptionIsOpenedForTheFirstJob(t *testing.T) {
 // once runs a worker of one job to its end.
 func (b *bench) once(ctx context.Context, t *testing.T, jobID string) error {
 	t.Helper()
-	w, stopModel := b.build(t, func(c *worker.Config) { c.Intake, c.JobID = worker.IntakeOnce, jobID })
-	defer stopModel()
+	w := b.build(t, func(c *worker.Config) { c.Intake, c.JobID = worker.IntakeOnce, jobID })
 	return w.Run(ctx)
 }
 

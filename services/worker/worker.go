@@ -20,7 +20,6 @@ import (
 	"codexgateway.dev/services/worker/internal/broker"
 	"codexgateway.dev/services/worker/internal/jail"
 	"codexgateway.dev/services/worker/internal/pool"
-	"codexgateway.dev/services/worker/internal/probe"
 	"codexgateway.dev/services/worker/internal/quota"
 	"codexgateway.dev/services/worker/internal/runner"
 	"codexgateway.dev/services/worker/internal/workspace"
@@ -60,7 +59,8 @@ type Service struct {
 }
 
 // New returns a service, or says what is missing or wrong: a dependency, a
-// setting, the Codex CLI.
+// setting, the Codex CLI. It starts no program: whether that CLI is of the right
+// release is a check of Run, which comes when the process listens.
 func New(cfg Config, d Deps) (*Service, error) {
 	if d.Jobs == nil || d.Bus == nil || d.Secrets == nil || d.Logger == nil || d.Now == nil {
 		return nil, errors.New("worker: Jobs, Bus, Secrets, Logger and Now are required")
@@ -71,11 +71,6 @@ func New(cfg Config, d Deps) (*Service, error) {
 	cli, err := codexversion.Locate(cfg.Codex)
 	if err != nil {
 		return nil, errs.Wrap(errs.CodexMissing, "The Codex CLI is missing: run `make setup`, or name it with --codex or CODEXGW_CODEX.", err)
-	}
-	// A wrong release never gets better, so it is refused before anything serves;
-	// the other checks take seconds and come with Run.
-	if r := probe.Version(context.Background(), cli); !r.OK {
-		return nil, errs.Newf(errs.CodexMissing, "%s. %s", r.Detail, r.Fix)
 	}
 	if cfg.Intake == IntakeOnce {
 		cfg.Concurrency, cfg.Warm = 1, 0 // the one job starts its own Codex

@@ -68,10 +68,7 @@ func open(t *testing.T) *bench {
 		}
 	})
 	b := &bench{p: p, dir: dir, bus: p.Bus}
-	b.jobs, err = job.NewStore(job.Deps{
-		Docs: p.Docs, Blobs: p.Blobs, Bus: p.Bus, Source: "/codexgw/worker", Now: time.Now, Logger: log,
-		PutBlob: func(ctx context.Context, name string, data []byte) error { return p.WriteBlob(ctx, name, data, "") },
-	})
+	b.jobs, err = job.Open(p, job.Config{}, job.Opening{Service: "worker", Now: time.Now, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +78,7 @@ func open(t *testing.T) *bench {
 // start runs a worker until the returned function is called.
 func (b *bench) start(t *testing.T, change ...func(*worker.Config)) (stop func()) {
 	t.Helper()
-	w, stopModel := b.build(t, change...)
+	w := b.build(t, change...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -90,7 +87,6 @@ func (b *bench) start(t *testing.T, change ...func(*worker.Config)) (stop func()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		stopModel()
 		left, err := filepath.Glob(filepath.Join(b.dir, "worker", "slots", "wrk_*"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("slots left behind: %v %v", left, err)
@@ -98,8 +94,8 @@ func (b *bench) start(t *testing.T, change ...func(*worker.Config)) (stop func()
 	}
 }
 
-// build makes a worker that is not run, with a model of its own.
-func (b *bench) build(t *testing.T, change ...func(*worker.Config)) (w *worker.Service, stopModel func()) {
+// build makes a worker that is not run, with a model that ends with the test.
+func (b *bench) build(t *testing.T, change ...func(*worker.Config)) *worker.Service {
 	t.Helper()
 	model, err := mockmodel.Start(t.Context(), mockmodel.Options{})
 	if err != nil {
@@ -110,20 +106,25 @@ func (b *bench) build(t *testing.T, change ...func(*worker.Config)) (w *worker.S
 		DeltaDelay: 25 * time.Millisecond, Grace: 5 * time.Second, StallAfter: time.Minute,
 		Model: "gpt-5.5", ModelBaseURL: model.BaseURL(), ModelKeySecret: "openai-api-key",
 	}
+	t.Cleanup(func() { stopped(t, model.Stop) })
 	for _, c := range change {
 		c(&cfg)
 	}
-	w, err = worker.New(cfg, worker.Deps{
+	w, err := worker.New(cfg, worker.Deps{
 		Jobs: b.jobs, Bus: b.bus, Secrets: b.p.Secrets, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Now: time.Now, Version: "test", Hide: []string{b.dir},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w, func() {
-		if err := model.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
+	return w
+}
+
+// stopped stops what must stop although the test is over.
+func stopped(t *testing.T, stop func(context.Context) error) {
+	t.Helper()
+	if err := stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
 	}
 }
 

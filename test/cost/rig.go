@@ -121,10 +121,7 @@ func openMetered(ctx context.Context, project *localcloud.Project, name string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	jobs, err := job.NewStore(job.Deps{
-		Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + name, Now: now, Logger: log, LogRetention: keep.LogRetention,
-		PutBlob: func(ctx context.Context, name string, data []byte) error { return pf.WriteBlob(ctx, name, data, "") },
-	})
+	jobs, err := job.Open(pf, keep, job.Opening{Service: name, Now: now, Logger: log})
 	if err != nil {
 		return nil, nil, errors.Join(err, pf.Close())
 	}

@@ -15,6 +15,7 @@ import (
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/gcp"
 	"codexgateway.dev/pkg/gcp/gcptest"
+	"codexgateway.dev/pkg/platform"
 )
 
 // bootstrapTimeout is far above the second that it takes.
@@ -161,7 +162,7 @@ func (p *Project) Bootstrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("localcloud: %w", err)
 	}
-	if err := gcp.Bootstrap(ctx, cfg, gcp.BootstrapOptions{Lanes: p.Lanes, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := gcp.Bootstrap(ctx, cfg, platform.BootstrapOptions{Lanes: p.Lanes, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return fmt.Errorf("localcloud: %w", err)
 	}
 	return nil

@@ -17,6 +17,7 @@ func main() {
 
 func build(_ context.Context, rt *chassis.Runtime, cfg edge.Config, p *boot.Parts) (chassis.Service, error) {
 	return edge.New(cfg, edge.Deps{
-		Jobs: p.Jobs, Docs: p.Docs, Bus: p.Bus, Secrets: p.Secrets, Blobs: p.Blobs, BlobHandler: p.BlobHandler, Health: rt.Health, Logger: rt.Log, Now: p.Now, Version: rt.Build.Version,
+		Jobs: p.Jobs, Docs: p.Docs, Bus: p.Bus, Secrets: p.Secrets, Blobs: p.Blobs, BlobHandler: p.BlobHandler, Listener: p.Listener,
+		Health: rt.Health, Logger: rt.Log, Now: p.Now, Version: rt.Build.Version,
 	})
 }

@@ -40,12 +40,7 @@ func Open(tb testing.TB) *Env {
 			tb.Error(err)
 		}
 	})
-	jobs, err := job.NewStore(job.Deps{
-		Docs: p.Docs, Blobs: p.Blobs, Bus: p.Bus, Source: "/codexgw/test", Now: time.Now, Logger: log,
-		PutBlob: func(ctx context.Context, name string, data []byte) error {
-			return p.WriteBlob(ctx, name, data, "")
-		},
-	})
+	jobs, err := job.Open(p, job.Config{}, job.Opening{Service: "test", Now: time.Now, Logger: log})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,17 +10,17 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/mockmodel"
+	"codexgateway.dev/pkg/platform"
 )
 
 // BootstrapFunc creates topics, subscriptions and the bucket of the platform that
 // the environment names. Without RealProject it refuses anything but emulators.
-type BootstrapFunc func(ctx context.Context, lookup func(string) (string, bool), opt boot.BootstrapOptions) error
+type BootstrapFunc func(ctx context.Context, lookup func(string) (string, bool), opt platform.BootstrapOptions) error
 
 func (a *app) bootstrapCommand() *cobra.Command {
-	var opt boot.BootstrapOptions
+	var opt platform.BootstrapOptions
 	cmd := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Create what the separate services need on emulators",

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/platform"
 	"codexgateway.dev/services/standalone/internal/cli"
 )
 
@@ -24,22 +24,22 @@ func TestBootstrapExitCodes(t *testing.T) {
 		do   cli.BootstrapFunc
 		want int
 	}{
-		"done": {nil, func(_ context.Context, lookup func(string) (string, bool), opt boot.BootstrapOptions) error {
+		"done": {nil, func(_ context.Context, lookup func(string) (string, bool), opt platform.BootstrapOptions) error {
 			if v, _ := lookup("GOOGLE_CLOUD_PROJECT"); v != "p" || opt.Logger == nil || opt.RealProject || opt.Lanes {
 				return errors.New("not what was said")
 			}
 			return nil
 		}, 0},
-		"a real project": {[]string{"--real-project", "--lanes"}, func(_ context.Context, _ func(string) (string, bool), opt boot.BootstrapOptions) error {
+		"a real project": {[]string{"--real-project", "--lanes"}, func(_ context.Context, _ func(string) (string, bool), opt platform.BootstrapOptions) error {
 			if !opt.RealProject || !opt.Lanes {
 				return errors.New("not told")
 			}
 			return nil
 		}, 0},
-		"failed": {nil, func(context.Context, func(string) (string, bool), boot.BootstrapOptions) error {
+		"failed": {nil, func(context.Context, func(string) (string, bool), platform.BootstrapOptions) error {
 			return errors.New("away")
 		}, 1},
-		"wrong settings": {nil, func(context.Context, func(string) (string, bool), boot.BootstrapOptions) error {
+		"wrong settings": {nil, func(context.Context, func(string) (string, bool), platform.BootstrapOptions) error {
 			return &chassis.ConfigError{Problems: []error{errors.New("CODEXGW_BUCKET is required")}}
 		}, 2},
 		"an argument":     {[]string{"x"}, nil, 2},

@@ -115,19 +115,8 @@ const readyTimeout = 5 * time.Second
 // addServices builds the services. The edge comes last: it starts when the
 // others can take work, and stops first.
 func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platform.Platform, cfg *settingsOf) error {
-	limits, err := cfg.jobs.Tenants.Limits()
-	if err != nil {
-		return err
-	}
 	store := func(service string) (*job.Store, error) {
-		return job.NewStore(job.Deps{
-			Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + service, Now: time.Now,
-			Logger: rt.Log.With(slog.String("part", service)),
-			Limit:  limits, LogRetention: cfg.jobs.LogRetention,
-			PutBlob: func(ctx context.Context, name string, data []byte) error {
-				return pf.WriteBlob(ctx, name, data, "")
-			},
-		})
+		return job.Open(pf, cfg.jobs, job.Opening{Service: service, Now: time.Now, Logger: rt.Log.With(slog.String("part", service))})
 	}
 	jobs, err := store("worker")
 	if err != nil {

@@ -133,12 +133,6 @@ func unavailable(err error) Result {
 	return r
 }
 
-// Version makes the version check alone: what a worker can know at once.
-func Version(ctx context.Context, pkg codexversion.Package) Result {
-	c := Config{Timeout: 20 * time.Second}
-	return c.bounded(ctx, func(ctx context.Context) Result { return version(ctx, pkg.Binary) })
-}
-
 // version compares what the program says with the pinned release.
 func version(ctx context.Context, binary string) Result {
 	r := Result{Name: CodexVersion, Fix: "Install the pinned release: npm install @openai/codex@" + codexversion.Pinned() + "."}

@@ -168,15 +168,7 @@ func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error)
 	if err != nil {
 		return nil, errors.Join(err, pf.Close())
 	}
-	limits, err := cfg.Tenants.Limits()
-	if err != nil {
-		return nil, errors.Join(err, pf.Close())
-	}
-	jobs, err := job.NewStore(job.Deps{
-		Docs: pf.Docs, Blobs: pf.Blobs, Bus: pf.Bus, Source: "/codexgw/" + o.Role, Now: o.now, Logger: rt.Log, ClaimDelay: o.ClaimDelay,
-		Limit: limits, LogRetention: cfg.LogRetention,
-		PutBlob: func(ctx context.Context, name string, data []byte) error { return pf.WriteBlob(ctx, name, data, "") },
-	})
+	jobs, err := job.Open(pf, cfg, job.Opening{Service: o.Role, Now: o.now, Logger: rt.Log, ClaimDelay: o.ClaimDelay})
 	if err != nil {
 		return nil, errors.Join(err, pf.Close())
 	}

@@ -163,11 +163,9 @@ func TestTheControlSubscriptionIsOpenedForTheFirstJob(t *testing.T) {
 	}
 }
 
-// once runs a worker of one job to its end.
-func (b *bench) once(ctx context.Context, t *testing.T, jobID string) error {
-	t.Helper()
-	w := b.build(t, func(c *worker.Config) { c.Intake, c.JobID = worker.IntakeOnce, jobID })
-	return w.Run(ctx)
+// once makes a worker one of one job.
+func once(jobID string) func(*worker.Config) {
+	return func(c *worker.Config) { c.Intake, c.JobID = worker.IntakeOnce, jobID }
 }
 
 func TestAWorkerOfOneJobEndsWithIt(t *testing.T) {
@@ -176,7 +174,7 @@ func TestAWorkerOfOneJobEndsWithIt(t *testing.T) {
 	j := b.submit(t, "mock: say done")
 	other := b.submit(t, "mock: say done")
 	for range 2 { // the second finds it ended
-		if err := b.once(t.Context(), t, j.ID); err != nil {
+		if err := b.build(t, once(j.ID)).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +184,7 @@ func TestAWorkerOfOneJobEndsWithIt(t *testing.T) {
 	if got := b.await(t, other.ID, func(*job.Job) bool { return true }); got.State != job.Queued {
 		t.Errorf("another job is %s", got.State)
 	}
-	if err := b.once(t.Context(), t, id.New(id.Job)); err == nil {
+	if err := b.build(t, once(id.New(id.Job))).Run(t.Context()); err == nil {
 		t.Error("a job that does not exist was no failure")
 	}
 }
@@ -200,7 +198,7 @@ func TestAWorkerOfOneJobLeavesALeasedOneAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Abandon(context.Canceled)
-	if err := b.once(t.Context(), t, j.ID); err != nil {
+	if err := b.build(t, once(j.ID)).Run(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -209,9 +207,10 @@ func TestAStoppedWorkerOfOneJobHandsItBack(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	j := b.submit(t, "mock: hang")
+	w := b.build(t, once(j.ID))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.once(ctx, t, j.ID) }()
+	go func() { done <- w.Run(ctx) }()
 	b.await(t, j.ID, running)
 	cancel()
 	if err := <-done; err != nil {

@@ -106,7 +106,11 @@ func (b *bench) build(t *testing.T, change ...func(*worker.Config)) *worker.Serv
 		DeltaDelay: 25 * time.Millisecond, Grace: 5 * time.Second, StallAfter: time.Minute,
 		Model: "gpt-5.5", ModelBaseURL: model.BaseURL(), ModelKeySecret: "openai-api-key",
 	}
-	t.Cleanup(func() { stopped(t, model.Stop) })
+	t.Cleanup(func() {
+		if err := model.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -118,14 +122,6 @@ func (b *bench) build(t *testing.T, change ...func(*worker.Config)) *worker.Serv
 		t.Fatal(err)
 	}
 	return w
-}
-
-// stopped stops what must stop although the test is over.
-func stopped(t *testing.T, stop func(context.Context) error) {
-	t.Helper()
-	if err := stop(context.WithoutCancel(t.Context())); err != nil {
-		t.Error(err)
-	}
 }
 
 func (b *bench) submit(t *testing.T, prompt string) *job.Job {

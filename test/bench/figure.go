@@ -34,6 +34,14 @@ func atMost(limit float64, name string, value float64, unit string, runs int, de
 	return f
 }
 
+// atLeast is a figure whose target is a lower bound.
+func atLeast(limit float64, name string, value float64, unit string, runs int, detail map[string]any) figure {
+	f := informative(name, value, unit, runs, detail)
+	ok := value >= limit
+	f.Target, f.OK = fmt.Sprintf(">= %g", limit), &ok
+	return f
+}
+
 // round keeps three decimals: more is noise.
 func round(v float64) float64 { return math.Round(v*1000) / 1000 }
 

@@ -49,7 +49,9 @@ func measurements() []measurement {
 		{"idle", measureIdle},
 		{"sockets", measureIdleSockets},
 		{"ping", measurePing},
+		{"door", measureDoor},
 		{"submit", measureSubmit},
+		{"rate", measureRate},
 		{"seen", measureSeen},
 		{"append", measureAppend},
 		{"curve", measureCurve},
@@ -84,15 +86,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	record := flags.String("record", "", "also write the figures into this page, such as docs/benchmarks.md")
 	gateway := flags.String("gateway", filepath.Join("bin", "codexgw"), "the gateway's program")
 	edgeDir := flags.String("edge", "", "be the measured edge in this directory (the bench starts itself so)")
+	bareDir := flags.String("bare", "", "be the bare handler that the edge is compared with, in this directory")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *edgeDir != "" {
+	switch {
+	case *edgeDir != "":
 		err = serveEdge(ctx, *edgeDir, os.Stdin, stdout)
-	} else {
+	case *bareDir != "":
+		err = serveBare(ctx, *bareDir, stdout)
+	default:
 		err = measure(ctx, *choice, *gateway, *record, stdout, stderr)
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/origin"
 	"codexgateway.dev/services/edge/internal/socket"
 	"codexgateway.dev/services/edge/internal/streams"
 )
@@ -107,6 +108,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := errors.Join(append(problems, cfg.Validate()...)...); err != nil {
 		return nil, err
 	}
+	origins, err := origin.Parse(cfg.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	s := &Service{cfg: cfg, deps: deps, streams: streams.New(cfg.MaxStreams), ready: make(chan struct{})}
 	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{
 		RingBytes: cfg.RingBytes, SlowAfter: cfg.SlowAfter, CheckEvery: cfg.PositionCheck,
@@ -125,7 +130,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, OtherBody: cfg.BodyLimitOther,
-		Origins: cfg.Origins, WriteTimeout: cfg.WriteTimeout,
+		Origins: origins, WriteTimeout: cfg.WriteTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)

@@ -23,8 +23,8 @@ const Challenge = `Bearer realm="codexgateway"`
 
 // Headers that carry a key.
 const (
-	headerAPIKey        = "X-API-Key" //nolint:gosec // the name of a header
-	headerAuthorization = "Authorization"
+	HeaderAPIKey        = "X-API-Key" //nolint:gosec // the name of a header
+	HeaderAuthorization = "Authorization"
 )
 
 // Principal is who a request is from and what they may do.
@@ -85,8 +85,8 @@ func (a *AdminKey) Authenticate(_ context.Context, r *http.Request) (Principal, 
 // presented returns the one key of a request. Two different ones are refused:
 // which of them a proxy in front checked cannot be known.
 func presented(h http.Header) (string, error) {
-	keys := append([]string(nil), h.Values(headerAPIKey)...)
-	for _, v := range h.Values(headerAuthorization) {
+	keys := append([]string(nil), h.Values(HeaderAPIKey)...)
+	for _, v := range h.Values(HeaderAuthorization) {
 		scheme, token, ok := strings.Cut(v, " ")
 		if !ok || !strings.EqualFold(scheme, "Bearer") {
 			return "", errs.New(errs.Unauthenticated, "The Authorization header must be Bearer and the key.")

@@ -35,7 +35,7 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, http.StatusNotAcceptable, errNotAccepted)
 		return
 	}
-	w.Header().Set("Vary", "Accept")
+	w.Header().Add("Vary", "Accept")
 	q := r.URL.Query()
 	after, err := wholeNumber(q, "after", 1<<53)
 	if err != nil {

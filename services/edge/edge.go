@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: key, Gate: gate,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{key}, Gate: gate,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, OtherBody: cfg.BodyLimitOther,

@@ -4,7 +4,9 @@ import (
 	"net/http"
 	"strings"
 
+	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 const routeSocket = "/ws"
@@ -19,12 +21,18 @@ func (a *api) serveSocket(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, http.StatusForbidden, errOrigin)
 		return
 	}
-	release, ok := a.Streams.Take()
+	info := call.From(r.Context())
+	stream, ok := a.Streams.Open(credential(&info.Principal))
 	if !ok {
 		a.fail(w, r, errStreams)
 		return
 	}
-	a.Sockets.Serve(w, r, call.From(r.Context()), release)
+	a.Sockets.Serve(w, r, info, stream)
+}
+
+// credential is what a stream of the principal lives on.
+func credential(p *auth.Principal) streams.Credential {
+	return streams.Credential{KeyID: p.KeyID, Secret: p.Secret, Expires: p.Expires}
 }
 
 // asksUpgrade reports whether a request is for a WebSocket.

@@ -9,11 +9,12 @@ import (
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/ratelimit"
 )
 
 // All returns the schema of the whole gateway.
 func All() docstore.Schema {
-	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema()}
+	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema(), ratelimit.Schema()}
 	s = append(s, job.Schema()...)
 	return append(s, conversation.Schema()...)
 }

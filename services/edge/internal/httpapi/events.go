@@ -11,7 +11,6 @@ import (
 	"github.com/munnerz/goautoneg"
 
 	"codexgateway.dev/pkg/errs"
-	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/streams"
@@ -36,7 +35,7 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, http.StatusNotAcceptable, errNotAccepted)
 		return
 	}
-	w.Header().Add("Vary", "Accept")
+	w.Header().Set("Vary", "Accept")
 	q := r.URL.Query()
 	after, err := wholeNumber(q, "after", 1<<53)
 	if err != nil {
@@ -73,19 +72,19 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 
 // watch answers from the hub, within the bound of open streams.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, form, jobID string, after int64, wait time.Duration) {
-	stream, ok := a.Streams.Open(credential(&call.From(r.Context()).Principal))
+	release, ok := a.Streams.Take()
 	if !ok {
 		a.fail(w, r, errStreams)
 		return
 	}
-	defer stream.Close()
+	defer release()
 	events, err := a.Hub.Watch(jobID, after)
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
 	defer events.Close()
-	ctx, stop := stream.Until(r.Context())
+	ctx, stop := a.Streams.Until(r.Context())
 	defer stop()
 	if form == typeJSON {
 		p, err := poll(ctx, events, after, wait)

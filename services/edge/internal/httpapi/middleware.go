@@ -129,15 +129,10 @@ func (a *api) baseURL(r *http.Request) string {
 		return strings.TrimRight(a.opt.PublicURL, "/")
 	}
 	scheme := "http"
-	if secure(r) {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host
-}
-
-// secure reports whether the client speaks TLS, as far as can be known.
-func secure(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
 // isBatch reports whether a body is a JSON array.

@@ -12,13 +12,11 @@ import (
 
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
-	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
-	"codexgateway.dev/services/edge/internal/streams"
 )
 
 // Subprotocol is selected when the client offers it.
@@ -138,10 +136,9 @@ func (s *Server) drain() {
 
 // Serve upgrades the request. The connection is served on until it ends, by a
 // goroutine of the server, so that nothing of the request stays in memory with
-// it; then, or when there is no upgrade, the stream is closed. A connection whose
-// stream is over is closed with 4501. The caller has authenticated the request
-// and checked its origin.
-func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, stream *streams.Stream) {
+// it; then, or when there is no upgrade, done is called. The caller has
+// authenticated the request and checked its origin.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, done func()) {
 	u := &upgrader{ResponseWriter: w, limit: s.opt.WriteTimeout}
 	ws, err := websocket.Accept(u, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
@@ -152,29 +149,25 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, 
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		stream.Close()
+		done()
 		return // Accept has answered
 	}
 	ws.SetReadLimit(s.opt.ReadLimit)
-	s.adopt(newConn(s, ws, u.wire, info), stream)
+	s.adopt(newConn(s, ws, u.wire, info), done)
 }
 
 // adopt serves a connection.
-func (s *Server) adopt(c *conn, stream *streams.Stream) {
+func (s *Server) adopt(c *conn, done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		c.abandon()
-		stream.Close()
+		done()
 		return
 	}
 	s.conns[c] = struct{}{}
-	stream.WhenOver(func(why error) {
-		c.stopAccepting()
-		c.spawn(func() { c.shut(errs.CloseKeyRevoked, errs.From(why).Message()) })
-	})
 	s.work.Go(func() {
-		defer stream.Close()
+		defer done()
 		c.run()
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"time"
 
+	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/ratelimit"
 )
 
 // announcePage is how many queued jobs are read at once at start.
@@ -21,6 +23,7 @@ const farFuture = 100 * 365 * 24 * time.Hour
 // Sweeper finds due work and repairs it. One goroutine uses it.
 type Sweeper struct {
 	Jobs   *job.Store
+	Docs   *docstore.Store
 	Claims *idempotency.Store
 	Leases *job.LeaseWatch
 	Wishes *job.CancelWatch
@@ -40,7 +43,7 @@ type Sweeper struct {
 	upkept time.Time // when the last upkeep was
 }
 
-// Once repairs up to Batch jobs per reason, removes expired claims and returns
+// Once repairs up to Batch jobs per reason, removes what has expired and returns
 // what it saw. Each repair stands alone: a poisoned job document must not keep
 // the others waiting.
 //
@@ -60,6 +63,9 @@ func (s *Sweeper) Once(ctx context.Context) Load {
 		s.due(ctx, job.DueArchive)
 		s.due(ctx, job.DueExpire)
 		if _, err := s.Claims.Purge(ctx, s.Now(), s.Batch); err != nil {
+			s.failed(ctx, "purge", err)
+		}
+		if _, err := ratelimit.Purge(ctx, s.Docs, s.Now(), s.Batch); err != nil {
 			s.failed(ctx, "purge", err)
 		}
 		s.upkept = s.Now()

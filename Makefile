@@ -47,25 +47,37 @@ up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set
 test: setup build modules ## Every test: unit, conformance and end to end on both platforms
 	@echo '== unit tests'
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
-	go test -race -shuffle=on -timeout 15m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/(embedded|gcp))')
+	go test -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/(embedded|gcp))')
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'
-	go test -race -shuffle=on -v -timeout 15m ./pkg/embedded/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
+	go test -race -shuffle=on -v -timeout 30m ./pkg/embedded/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
+	@# Most of what is left waits: for leases, retries and emulators.
+	$(MAKE) --no-print-directory --jobs=2 test-embedded test-gcp
+
+# The end-to-end tests of both platforms run at the same time; each line says whose
+# it is.
+E2E := CODEXGW_TEST_BIN=$(CURDIR)/bin go test -race -shuffle=on -count=1 -v -timeout 30m -tags $(TAGS) ./test/e2e
+
+.PHONY: test-embedded
+test-embedded:
 	@echo '== end to end on the embedded platform with codex-cli $(CODEX)'
-	go test -race -shuffle=on -count=1 -v -timeout 15m -tags $(TAGS) ./test/e2e | grep -vE '^=== '
-	go run -tags $(TAGS) ./test/emulators $(MAKE) --no-print-directory test-gcp
+	CODEXGW_TEST_PLATFORM=embedded $(E2E) | grep -vE '^=== ' | sed -u 's/^/embedded: /'
 
 .PHONY: test-gcp
-test-gcp: # the part of make test that runs beside the emulators
+test-gcp:
+	go run -tags $(TAGS) ./test/emulators $(MAKE) --no-print-directory test-on-emulators
+
+.PHONY: test-on-emulators
+test-on-emulators:
 	@echo '== conformance suites on Google Cloud: documents, bus, blobs, secrets, platform'
-	go test -race -shuffle=on -v -timeout 15m -tags $(TAGS) ./pkg/gcp/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
+	go test -race -shuffle=on -v -timeout 30m -tags $(TAGS) ./pkg/gcp/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)' | sed -u 's/^/gcp: /'
 	@echo '== end to end on Google Cloud, services apart, with codex-cli $(CODEX)'
-	CODEXGW_TEST_PLATFORM=gcp go test -race -shuffle=on -count=1 -v -timeout 15m -tags $(TAGS) ./test/e2e | grep -vE '^=== '
+	CODEXGW_TEST_PLATFORM=gcp $(E2E) | grep -vE '^=== ' | sed -u 's/^/gcp: /'
 
 PLATFORM ?= embedded
 
 .PHONY: e2e
 e2e: setup build ## Only the end-to-end tests, on PLATFORM=embedded or gcp
-	CODEXGW_TEST_PLATFORM=$(PLATFORM) go test -race -count=1 -v -timeout 15m -tags $(TAGS) ./test/e2e
+	CODEXGW_TEST_PLATFORM=$(PLATFORM) $(E2E)
 
 .PHONY: modules
 modules: ## Check that each module builds alone, is tidy, and builds for macOS

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/eventlog"
@@ -38,7 +37,7 @@ func (g *gateway) wantNotReady(t *testing.T, words ...string) {
 	t.Helper()
 	for _, n := range g.nodes {
 		body := ""
-		eventually(t, startLimit, n.name+" says what is missing", func() bool {
+		eventually(t, n.name+" says what is missing", func() bool {
 			var status int
 			if status, body = n.readiness(t); status != http.StatusServiceUnavailable {
 				return false
@@ -61,7 +60,7 @@ func absent(t *testing.T, on *localcloud.Cloud) *gateway {
 		env[service] = map[string]string{"CODEXGW_INTERNAL_ADDR": freeAddr()}
 	}
 	return start(t, options{
-		codex: fakePackage(t), mayFail: true, env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()},
+		codex: fakePackage(t), mayFail: true, env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true"},
 		deploy: deployment{on: on, absent: true, env: env},
 	})
 }
@@ -112,7 +111,7 @@ func TestAbsentEmulatorsComeAndForget(t *testing.T) {
 	})
 	g := absent(t, on)
 	// The limit does not count the wait for a place among the gateways.
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	g.wantNotReady(t, "cannot reach Pub/Sub", "check the network, or the emulator", `"name":"docs","status"`)
 	if err := on.Serve(ctx); err != nil {

@@ -12,7 +12,7 @@ import (
 func TestStorageThatFailsAtTheEndOfAJob(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "the embedded platform's bucket is a directory")
-	g := start(t, options{codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()}})
+	g := start(t, options{codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true"}})
 	for _, status := range []int{http.StatusServiceUnavailable, http.StatusForbidden} {
 		// More than the storage library tries by itself.
 		tests.cloud.Storage.Fail(gcptest.Fault{Method: http.MethodPost, Path: "/b/" + g.project.Bucket() + "/", Status: status, Times: 24})

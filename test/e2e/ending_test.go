@@ -45,7 +45,7 @@ func TestCancelEndsQueuedAndRunningJobs(t *testing.T) {
 	command, marker := sleeper()
 	running := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command})
 	queued := g.submit(t, apiv1.PromptParams{Prompt: "say never"})
-	eventually(t, jobLimit, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
+	eventually(t, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
 
 	r, err := g.CancelJob(t.Context(), queued, "not needed")
 	if err != nil || r.Status != apiv1.StatusCancelled {
@@ -57,18 +57,14 @@ func TestCancelEndsQueuedAndRunningJobs(t *testing.T) {
 		t.Errorf("the queued job started: %+v", o.Job)
 	}
 
-	began := time.Now()
 	r, err = g.CancelJob(t.Context(), running, "")
 	if err != nil || !r.CancelRequested {
 		t.Fatalf("cancel of the running job: %+v, %v", r, err)
 	}
 	o = g.await(t, running)
 	o.wantStatus(t, apiv1.StatusCancelled, "")
-	if took := time.Since(began); took > 3*time.Second+10*time.Second {
-		t.Errorf("the cancel took %v", took)
-	}
-	eventually(t, 10*time.Second, "the job's processes end", func() bool { return len(marked(marker)) == 0 })
-	eventually(t, 10*time.Second, "the job's directory is removed", func() bool { return len(g.slots(t)) == 0 })
+	eventually(t, "the job's processes end", func() bool { return len(marked(marker)) == 0 })
+	eventually(t, "the job's directory is removed", func() bool { return len(g.slots(t)) == 0 })
 	_, err = g.CancelJob(t.Context(), running, "")
 	wantCode(t, err, "conflict", "")
 
@@ -95,7 +91,7 @@ func TestAJobLeavesNoProcessWhenItCompletes(t *testing.T) {
 	// Everything in the background: the command itself ends at once.
 	o := g.run(t, "mock: shell "+command+" & echo started > f.txt")
 	o.wantStatus(t, apiv1.StatusCompleted, "")
-	eventually(t, 10*time.Second, "the job's processes end", func() bool { return len(marked(marker)) == 0 })
+	eventually(t, "the job's processes end", func() bool { return len(marked(marker)) == 0 })
 }
 
 func TestAJobEndsAtItsTimeout(t *testing.T) {
@@ -104,8 +100,8 @@ func TestAJobEndsAtItsTimeout(t *testing.T) {
 	began := time.Now()
 	o := g.runWith(t, apiv1.PromptParams{Prompt: "mock: hang", TimeoutS: 2})
 	o.wantStatus(t, apiv1.StatusTimedOut, "")
-	if took := time.Since(began); took < 2*time.Second || took > 30*time.Second {
-		t.Errorf("it took %v", took)
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("it ended after %v, before its time", took)
 	}
 }
 
@@ -121,7 +117,7 @@ func TestAJobLeavesNoZombieInAContainer(t *testing.T) {
 		o := g.run(t, "mock: shell (sleep 600 &); echo started")
 		o.wantStatus(t, apiv1.StatusCompleted, "")
 	}
-	eventually(t, 10*time.Second, "the job's processes are collected", func() bool {
+	eventually(t, "the job's processes are collected", func() bool {
 		for _, p := range g.below() {
 			if p.state == "Z" {
 				return false

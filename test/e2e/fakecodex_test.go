@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"codexgateway.dev/pkg/apiv1"
 )
@@ -145,8 +144,7 @@ func peak(t *testing.T, pid int) int {
 func TestACodexThatWillNotEndIsKilled(t *testing.T) {
 	t.Parallel()
 	needProc(t)
-	const grace = time.Second
-	g := withFake(t, map[string]string{"CODEXGW_CANCEL_GRACE": grace.String(), "CODEXGW_WORKER_WARM": "0"})
+	g := withFake(t, map[string]string{"CODEXGW_CANCEL_GRACE": "1s", "CODEXGW_WORKER_WARM": "0"})
 	for _, prompt := range []string{"fake:interrupt-ignored", "fake:ignore-sigterm"} {
 		jobID := g.submit(t, apiv1.PromptParams{Prompt: prompt})
 		g.awaitEvent(t, jobID, "the turn starts", saysMethod("turn/started"))
@@ -154,28 +152,24 @@ func TestACodexThatWillNotEndIsKilled(t *testing.T) {
 		if len(below) == 0 {
 			t.Fatal("no process to look at")
 		}
-		began := time.Now()
 		if _, err := g.CancelJob(t.Context(), jobID, ""); err != nil {
 			t.Fatal(err)
 		}
 		o := g.await(t, jobID)
 		o.wantStatus(t, apiv1.StatusCancelled, "")
-		if took := time.Since(began); took > grace+10*time.Second {
-			t.Errorf("%s: the cancel took %v", prompt, took)
-		}
-		eventually(t, 10*time.Second, "the processes end", func() bool { return len(alive(below)) == 0 })
-		eventually(t, 10*time.Second, "the job's directory is removed", func() bool { return len(g.slots(t)) == 0 })
+		eventually(t, "the processes end", func() bool { return len(alive(below)) == 0 })
+		eventually(t, "the job's directory is removed", func() bool { return len(g.slots(t)) == 0 })
 	}
 }
 
 func TestASilentCodexIsStalled(t *testing.T) {
 	t.Parallel()
-	g := withFake(t, map[string]string{"CODEXGW_STALL_AFTER": "2s", "CODEXGW_CANCEL_GRACE": "1s"})
+	g := withFake(t, map[string]string{"CODEXGW_STALL_AFTER": "8s", "CODEXGW_CANCEL_GRACE": "1s"})
 	for _, prompt := range []string{"fake:silence", "fake:interrupt-ignored"} {
 		o := g.run(t, prompt)
 		o.wantStatus(t, apiv1.StatusFailed, "stalled")
 	}
 	// One that goes on speaking is not.
-	o := g.run(t, "fake:slow 30 150")
+	o := g.run(t, "fake:slow 60 150")
 	o.wantStatus(t, apiv1.StatusCompleted, "")
 }

@@ -2,14 +2,9 @@ package e2e_test
 
 import (
 	"testing"
-	"time"
 
 	"codexgateway.dev/pkg/apiv1"
 )
-
-// faultLimit is how long a job with a fault may take where the fault itself
-// takes no time; far above what is measured.
-const faultLimit = 60 * time.Second
 
 func TestACodexThatFailsBeforeTheTurn(t *testing.T) {
 	t.Parallel()
@@ -22,9 +17,9 @@ func TestACodexThatFailsBeforeTheTurn(t *testing.T) {
 	} {
 		t.Run(trait, func(t *testing.T) {
 			t.Parallel()
-			stall := "2s"
-			if trait == "slow-init" {
-				stall = "60s" // it is silent for 2 s
+			stall := jobLimit.String() // a slow start is no stall
+			if c.code == "stalled" {
+				stall = "2s"
 			}
 			g := start(t, options{codex: fakeWith(t, trait), mayFail: true, env: map[string]string{
 				"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_STALL_AFTER": stall, "CODEXGW_CANCEL_GRACE": "1s", "CODEXGW_WORKER_WARM": "0",
@@ -33,7 +28,7 @@ func TestACodexThatFailsBeforeTheTurn(t *testing.T) {
 				o := g.run(t, "fake:hello")
 				o.wantStatus(t, c.status, c.code)
 			}
-			eventually(t, 10*time.Second, "no directory is left", func() bool { return len(g.slots(t)) == 0 })
+			eventually(t, "no directory is left", func() bool { return len(g.slots(t)) == 0 })
 		})
 	}
 }
@@ -55,7 +50,7 @@ func TestACodexThatFailsInsideATurn(t *testing.T) {
 func TestAModelThatKeepsFailing(t *testing.T) {
 	t.Parallel()
 	g := start(t, options{env: map[string]string{
-		"CODEXGW_MODEL_ATTEMPTS": "3", "CODEXGW_MODEL_RETRY_WAIT": "3s", "CODEXGW_STALL_AFTER": "6s", "CODEXGW_CANCEL_GRACE": "1s",
+		"CODEXGW_MODEL_ATTEMPTS": "3", "CODEXGW_MODEL_RETRY_WAIT": "3s", "CODEXGW_STALL_AFTER": "20s", "CODEXGW_CANCEL_GRACE": "1s",
 	}})
 	each(t, map[string]struct{ prompt, code string }{
 		"429":                          {"mock: status 429", "model_rate_limited"},
@@ -71,12 +66,8 @@ func TestAModelThatKeepsFailing(t *testing.T) {
 		"a failure told in the stream": {"mock: fail server_error", "model_unavailable"},
 	}, func(t *testing.T, c struct{ prompt, code string }) {
 		t.Helper()
-		began := time.Now()
 		o := g.run(t, c.prompt)
 		o.wantStatus(t, apiv1.StatusFailed, c.code)
-		if took := time.Since(began); took > faultLimit {
-			t.Errorf("it took %v", took)
-		}
 	})
 	o := g.run(t, "say hello")
 	o.wantStatus(t, apiv1.StatusCompleted, "")

@@ -21,11 +21,12 @@ import (
 )
 
 const (
-	// startLimit, stopLimit and jobLimit are far above what is measured: they end
-	// a test that hangs, they do not measure anything.
-	startLimit = 90 * time.Second
-	stopLimit  = 30 * time.Second
-	jobLimit   = 120 * time.Second
+	// startLimit, stopLimit and jobLimit are far above what is measured, on a busy
+	// machine too: they end a test that hangs, they do not measure anything. What
+	// must not go on by itself, such as a command that is stopped, goes on longer.
+	startLimit = 4 * time.Minute
+	stopLimit  = 2 * time.Minute
+	jobLimit   = 5 * time.Minute
 )
 
 // options say how a gateway is started.
@@ -188,12 +189,23 @@ func environment(extra map[string]string) []string {
 	return out
 }
 
-// freeAddr is an address to listen on. The port is below those that the kernel
-// gives to connections: a gateway that is down for a moment must not lose its
-// port to somebody's outgoing call.
+// handedOut are the ports that freeAddr has given away.
+var handedOut sync.Map
+
+// freeAddr is an address to listen on, which no other call returns: a process
+// that is down for a moment must not lose its port. It is below the ports that the
+// kernel gives to outgoing connections, and each platform's tests have a range of
+// their own, because both may run at the same time.
 func freeAddr() string {
+	low := 12_000
+	if onCloud() {
+		low = 21_000
+	}
 	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(18_000))
+		addr := fmt.Sprintf("127.0.0.1:%d", low+rand.IntN(9_000))
+		if _, taken := handedOut.LoadOrStore(addr, true); taken {
+			continue
+		}
 		if ln, err := net.Listen("tcp", addr); err == nil {
 			_ = ln.Close()
 			return addr
@@ -249,7 +261,7 @@ func (g *gateway) kill(t *testing.T) {
 	for _, n := range g.nodes {
 		n.wait(t)
 	}
-	eventually(t, 10*time.Second, "the processes of a killed gateway end", func() bool { return len(running(alive(below))) == 0 })
+	eventually(t, "the processes of a killed gateway end", func() bool { return len(running(alive(below))) == 0 })
 	g.left = append(g.left, alive(below)...)
 }
 

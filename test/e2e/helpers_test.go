@@ -104,17 +104,17 @@ func tail(s string, most int) string {
 }
 
 // eventually waits for a condition.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	over := time.NewTimer(limit)
+	over := time.NewTimer(jobLimit)
 	defer over.Stop()
 	for !ok() {
 		select {
 		case <-ticker.C:
 		case <-over.C:
-			t.Fatalf("not in %v: %s", limit, what)
+			t.Fatalf("not in %v: %s", jobLimit, what)
 		}
 	}
 }

@@ -39,10 +39,10 @@ type world struct {
 }
 
 // maxGateways is how many gateways run at one time.
-const maxGateways = 3
+const maxGateways = 4
 
 // maxSharing is how many tests use the shared gateway at one time.
-const maxSharing = 4
+const maxSharing = 6
 
 var tests world
 
@@ -88,6 +88,14 @@ func complain(err error) int {
 	return 1
 }
 
+// services are the programs of a deployment on Google Cloud; none elsewhere.
+func services() []string {
+	if !onCloud() {
+		return nil
+	}
+	return []string{"edge", "worker", "reconciler", "notifier"}
+}
+
 // prepare finds Codex and builds the programs; clean is never nil.
 func prepare() (clean func(), err error) {
 	var dirs []string
@@ -118,21 +126,19 @@ func prepare() (clean func(), err error) {
 		return clean, err
 	}
 	dirs = append(dirs, bin)
-	tests.gateway, tests.fakeCodex = filepath.Join(bin, "codexgw"), filepath.Join(bin, "fakecodex")
-	programs := map[string]string{
-		tests.gateway:   "codexgateway.dev/services/standalone/cmd/codexgw",
-		tests.fakeCodex: "codexgateway.dev/test/fakecodex",
-	}
-	if built := os.Getenv("CODEXGW_TEST_BINARY"); built != "" { // such as one built with -race
-		delete(programs, tests.gateway)
-		tests.gateway = built
-	}
-	if onCloud() {
-		tests.services = bin
-		for _, name := range []string{"edge", "worker", "reconciler", "notifier"} {
+	tests.fakeCodex = filepath.Join(bin, "fakecodex")
+	programs := map[string]string{tests.fakeCodex: "codexgateway.dev/test/fakecodex"}
+	// What `make build` has made, or such programs built with -race, are taken as
+	// they are.
+	if built := os.Getenv("CODEXGW_TEST_BIN"); built != "" {
+		bin = built
+	} else {
+		programs[filepath.Join(bin, "codexgw")] = "codexgateway.dev/services/standalone/cmd/codexgw"
+		for _, name := range services() {
 			programs[filepath.Join(bin, name)] = "codexgateway.dev/services/" + name + "/cmd/" + name
 		}
 	}
+	tests.gateway, tests.services = filepath.Join(bin, "codexgw"), bin
 	for out, pkg := range programs {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()

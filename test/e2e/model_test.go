@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"testing"
-	"time"
 
 	"codexgateway.dev/pkg/apiv1"
 )
@@ -27,14 +26,10 @@ func TestModelFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			began := time.Now()
 			o := g.run(t, c.prompt)
 			o.wantStatus(t, c.status, c.code)
 			if c.status == ok && o.Content != "here" {
 				t.Errorf("content %q", o.Content)
-			}
-			if took := time.Since(began); took > 60*time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/apiv1"
@@ -25,8 +26,9 @@ type executor struct {
 
 const executionJob = "long-jobs"
 
-// executing starts a gateway whose jobs of lane long get executions.
-func executing(t *testing.T) *executor {
+// executing starts a gateway whose jobs of lane long get executions, another one
+// when a job was not claimed within retry.
+func executing(t *testing.T, retry time.Duration) *executor {
 	t.Helper()
 	run := gcptest.NewRunAdmin(t)
 	g := start(t, options{
@@ -34,7 +36,7 @@ func executing(t *testing.T) *executor {
 		env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()},
 		deploy: deployment{lanes: true, workers: -1, env: map[string]map[string]string{"reconciler": {
 			"CODEXGW_EXECUTION_JOB": executionJob, "CODEXGW_REGION": localcloud.Region, "RUN_ADMIN_EMULATOR_HOST": run.Addr,
-			"CODEXGW_EXECUTION_RETRY": "10s",
+			"CODEXGW_EXECUTION_RETRY": retry.String(),
 		}}},
 	})
 	run.AddJob(g.project.Run("jobs", executionJob))
@@ -44,7 +46,7 @@ func executing(t *testing.T) *executor {
 // next waits for the next order of an execution.
 func (x *executor) next(t *testing.T) gcptest.Execution {
 	t.Helper()
-	eventually(t, jobLimit, "another execution is ordered", func() bool { return len(x.Executions()) > x.used })
+	eventually(t, "another execution is ordered", func() bool { return len(x.Executions()) > x.used })
 	x.used++
 	return x.Executions()[x.used-1]
 }
@@ -78,7 +80,7 @@ func long(prompt string) apiv1.PromptParams {
 func TestOnceAnExecutionForALongJob(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "executions are Cloud Run's")
-	x := executing(t)
+	x := executing(t, jobLimit)
 	jobID := x.submit(t, long("fake:slow 20 100"))
 	e := x.next(t)
 	if e.Env["CODEXGW_JOB_ID"] != jobID || len(e.Env) != 1 {
@@ -107,7 +109,7 @@ func TestOnceAnExecutionForALongJob(t *testing.T) {
 func TestOnceAnExecutionIsLost(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "executions are Cloud Run's")
-	x := executing(t)
+	x := executing(t, 10*time.Second)
 	jobID := x.submit(t, long("fake:slow 20 100"))
 	n := x.execute(t, x.next(t))
 	x.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
@@ -124,7 +126,7 @@ func TestOnceAnExecutionIsLost(t *testing.T) {
 func TestOnceTheRunAdminAPIFails(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "executions are Cloud Run's")
-	x := executing(t)
+	x := executing(t, jobLimit)
 	for _, status := range []int{http.StatusServiceUnavailable, http.StatusForbidden} {
 		x.Fail(gcptest.Fault{Method: http.MethodPost, Path: executionJob, Status: status})
 		jobID := x.submit(t, long("fake:hello"))

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"strings"
 	"testing"
-	"time"
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/apiv1"
@@ -50,7 +49,7 @@ func TestPoisonGoesToTheDeadLetter(t *testing.T) {
 		}
 		return found
 	}
-	eventually(t, time.Minute, "all are dead letters", func() bool {
+	eventually(t, "all are dead letters", func() bool {
 		dead = append(dead, dlq(events.SubJobCommandsWorker+".dlq")...)
 		return len(dead) >= len(want)
 	})

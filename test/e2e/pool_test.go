@@ -34,7 +34,7 @@ func TestPoolFollowsTheJobs(t *testing.T) {
 	}
 	size := func(want int64, what string) {
 		t.Helper()
-		eventually(t, jobLimit, what, func() bool { return run.Instances(name) == want })
+		eventually(t, what, func() bool { return run.Instances(name) == want })
 	}
 	size(3, "the pool grows to its most")
 	for range 2 { // Cloud Run is slow with the third
@@ -43,7 +43,7 @@ func TestPoolFollowsTheJobs(t *testing.T) {
 		}
 	}
 	var running []string
-	eventually(t, jobLimit, "two jobs run", func() bool {
+	eventually(t, "two jobs run", func() bool {
 		page, err := g.ListJobs(t.Context(), apiv1.JobListParams{Status: apiv1.StatusRunning})
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestPoolFollowsTheJobs(t *testing.T) {
 		t.Errorf("it shrank after %v", took)
 	}
 	seen := run.Requests(http.MethodGet)
-	eventually(t, jobLimit, "the quiet time passes again", func() bool {
+	eventually(t, "the quiet time passes again", func() bool {
 		if n := run.Instances(name); n != 2 {
 			t.Fatalf("%d workers while two run jobs", n)
 		}

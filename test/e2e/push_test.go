@@ -30,7 +30,7 @@ func pushed(t *testing.T, worker map[string]string) *gateway {
 	}
 	maps.Copy(env, worker)
 	return start(t, options{
-		codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()},
+		codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true"},
 		deploy: deployment{lanes: true, env: map[string]map[string]string{"worker": env}},
 	})
 }
@@ -116,19 +116,29 @@ func TestPushedJobs(t *testing.T) {
 	// More than there are slots: one that comes now is refused, none is lost.
 	var ids []string
 	for range slots {
-		ids = append(ids, g.submit(t, short("fake:slow 30 100")))
+		ids = append(ids, g.submit(t, short("fake:silence"))) // it has its slot as long as the test wants
 	}
 	for _, id := range ids {
 		g.awaitEvent(t, id, "the job begins", began(1))
 	}
+	held := ids
 	ids = append(ids, g.submit(t, short("fake:hello")), g.submit(t, short("fake:hello")))
 	status, header := push(t.Context(), w, &gcptest.Message{Attributes: map[string]string{"ce-id": "x"}}, "")
 	if status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
 		t.Errorf("a push to a full worker: %d %v", status, header)
 	}
-	for _, id := range ids {
+	for _, id := range held {
+		if _, err := g.CancelJob(t.Context(), id, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, id := range ids {
 		o := g.await(t, id)
-		o.wantStatus(t, apiv1.StatusCompleted, "")
+		want := apiv1.StatusCompleted
+		if i < len(held) {
+			want = apiv1.StatusCancelled
+		}
+		o.wantStatus(t, want, "")
 		if o.Attempt != 1 || count(o.events, eventlog.TypeStarted) != 1 {
 			t.Errorf("attempt %d, started %d times", o.Attempt, count(o.events, eventlog.TypeStarted))
 		}
@@ -139,12 +149,12 @@ func TestPushedJobs(t *testing.T) {
 func TestPushedJobOfAKilledWorkerGoesOn(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "nobody pushes on the embedded platform")
-	g := pushed(t, map[string]string{"CODEXGW_PUSH_AUTH": "none"})
+	g := pushed(t, map[string]string{"CODEXGW_PUSH_AUTH": "none", "CODEXGW_LEASE": lease.String()})
 	w := g.nodesOf("worker")[0]
 	if err := g.pubSub(t).PushTo(t.Context(), events.SubJobCommandsWorkerShort, w.url()+pushRoute); err != nil {
 		t.Fatal(err)
 	}
-	jobID := g.submit(t, short("fake:slow 30 100"))
+	jobID := g.submit(t, short("fake:slow 100 100"))
 	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
 	w.replace(t)
 	o := g.await(t, jobID)
@@ -181,7 +191,7 @@ func TestPushNeedsAToken(t *testing.T) {
 	jobID := g.submit(t, short("fake:hello"))
 	var message gcptest.Message
 	client := g.pubSub(t)
-	eventually(t, time.Minute, "the job's message", func() bool {
+	eventually(t, "the job's message", func() bool {
 		found, err := client.Pull(t.Context(), events.SubJobCommandsWorkerShort, 1)
 		if err != nil {
 			t.Fatal(err)

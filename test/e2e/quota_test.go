@@ -11,13 +11,9 @@ import (
 	"codexgateway.dev/pkg/apiv1"
 )
 
-// grace is that of the gateways whose jobs are stopped, and endLimit the time in
-// which the terminal event must come after the stop: grace and 5 s, and as much
-// again for a machine that is busy with other tests.
-const (
-	grace    = 2 * time.Second
-	endLimit = 2 * (grace + 5*time.Second)
-)
+// grace is that of the gateways whose jobs are stopped. A stop that did nothing
+// would show: what is stopped here goes on for longer than jobLimit.
+const grace = 2 * time.Second
 
 // small starts a gateway whose jobs may take little, with the real Codex.
 func small(t *testing.T, env map[string]string) *gateway {
@@ -41,7 +37,7 @@ func wantNothingLeft(t *testing.T, g *gateway, marker string) {
 	if o.Content != "next" {
 		t.Errorf("the next job says %q", o.Content)
 	}
-	eventually(t, 20*time.Second, "the warm process alone is left", func() bool { return len(g.slots(t)) == 1 })
+	eventually(t, "the warm process alone is left", func() bool { return len(g.slots(t)) == 1 })
 }
 
 // newMarker is a text to find a job's processes by: a number of seconds.
@@ -54,7 +50,7 @@ func TestAForkBombIsBounded(t *testing.T) {
 	// It hangs after the command, which may end early: the bound leaves no process
 	// for the last sleep.
 	bomb := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell b() { sleep " + marker + " & b | b & }; b; wait; sleep 600\nmock: hang"})
-	eventually(t, jobLimit, "the bomb has gone off", func() bool { return len(marked(marker)) >= 20 })
+	eventually(t, "the bomb has gone off", func() bool { return len(marked(marker)) >= 20 })
 
 	// The same user, another job: it has its own processes.
 	other := g.run(t, "mock: shell i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; jobs -p | wc -l > n.txt")
@@ -69,10 +65,9 @@ func TestAForkBombIsBounded(t *testing.T) {
 	wantNothingLeft(t, g, marker)
 }
 
-// stopJob cancels a running job and checks that it ends as it must, in time.
+// stopJob cancels a running job and checks that it ends as it must.
 func (g *gateway) stopJob(t *testing.T, jobID string) {
 	t.Helper()
-	began := time.Now()
 	if r, err := g.CancelJob(t.Context(), jobID, ""); err != nil || !r.CancelRequested {
 		t.Fatalf("cancel: %+v, %v", r, err)
 	}
@@ -84,9 +79,6 @@ func (g *gateway) stopJob(t *testing.T, jobID string) {
 	}
 	o := g.await(t, jobID)
 	o.wantStatus(t, apiv1.StatusCancelled, "")
-	if took := time.Since(began); took > endLimit {
-		t.Errorf("%s: its end took %v, want at most %v", jobID, took, endLimit)
-	}
 	_, err := g.CancelJob(t.Context(), jobID, "")
 	wantCode(t, err, "conflict", "")
 }

@@ -84,7 +84,7 @@ func TestNothingOfAJobSurvivesItsKilledWorker(t *testing.T) {
 	g := start(t, options{env: map[string]string{"CODEXGW_LEASE": lease.String()}})
 	command, marker := sleeper()
 	jobID := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command})
-	eventually(t, jobLimit, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
+	eventually(t, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
 	g.kill(t)
 	if left := marked(marker); len(left) > 0 {
 		t.Errorf("processes outlive the worker: %v", left)

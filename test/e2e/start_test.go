@@ -162,7 +162,7 @@ func TestAFullDiskRefusesWorkAndLosesNone(t *testing.T) {
 	filler := filepath.Join(dir, "filler")
 	fill(t, filler)
 	// The database has some room left in its files, so the first may still fit.
-	eventually(t, 60*time.Second, "a full disk refuses a job", func() bool {
+	eventually(t, "a full disk refuses a job", func() bool {
 		_, err := g.Prompt(t.Context(), apiv1.PromptParams{Prompt: strings.Repeat("x", 64<<10)})
 		if err == nil {
 			fill(t, filler+"-more")
@@ -179,7 +179,7 @@ func TestAFullDiskRefusesWorkAndLosesNone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 60*time.Second, "jobs are taken again", func() bool {
+	eventually(t, "jobs are taken again", func() bool {
 		_, err := g.Prompt(t.Context(), apiv1.PromptParams{Prompt: "say hello", IdempotencyKey: "after-full"})
 		return err == nil
 	})
@@ -227,7 +227,7 @@ func TestTheGatewayListensWhereItIsTold(t *testing.T) {
 	if g.url != "http://"+g.addr {
 		t.Errorf("url %s, listening on %s", g.url, g.addr)
 	}
-	conn, err := net.DialTimeout("tcp", g.addr, time.Second)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

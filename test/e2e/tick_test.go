@@ -31,15 +31,15 @@ func TestTicksRepair(t *testing.T) {
 	g := start(t, options{
 		codex: fakePackage(t), env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true", "CODEXGW_LEASE": lease.String()},
 		deploy: deployment{env: map[string]map[string]string{"reconciler": {
-			"CODEXGW_RECONCILE_INTAKE": "tick", "CODEXGW_TICK_FOR": "3m", "CODEXGW_RECONCILE_INTERVAL": "200ms",
+			"CODEXGW_RECONCILE_INTAKE": "tick", "CODEXGW_TICK_FOR": "30m", "CODEXGW_RECONCILE_INTERVAL": "200ms",
 		}}},
 	})
 	reconciler, w := g.nodesOf("reconciler")[0], g.nodesOf("worker")[0]
 	if status := tick(t, reconciler.url()); status != http.StatusNoContent {
 		t.Errorf("a tick of an idle gateway: %d", status)
 	}
-	jobID := g.submit(t, apiv1.PromptParams{Prompt: "fake:slow 50 100"})
-	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
+	jobID := g.submit(t, apiv1.PromptParams{Prompt: "fake:silence"}) // it runs as long as the test wants
+	g.awaitEvent(t, jobID, "the turn starts", saysMethod("turn/started"))
 	w.replace(t)
 	// Long after the lease, and with a worker that would take it.
 	over := time.NewTimer(2 * lease)
@@ -66,8 +66,11 @@ func TestTicksRepair(t *testing.T) {
 		t.Error("the tick beside another waited for it")
 	default:
 	}
+	if _, err := g.CancelJob(t.Context(), jobID, ""); err != nil {
+		t.Fatal(err)
+	}
 	o := g.await(t, jobID)
-	o.wantStatus(t, apiv1.StatusCompleted, "")
+	o.wantStatus(t, apiv1.StatusCancelled, "")
 	if <-ended; status != http.StatusNoContent {
 		t.Errorf("a tick with work: %d", status)
 	}

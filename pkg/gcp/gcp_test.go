@@ -1,6 +1,7 @@
 package gcp_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -132,6 +133,12 @@ func TestWhatIsMissingIsNamedAndHeals(t *testing.T) { //nolint:paralleltest // s
 	p := open(t, s.cfg, gcp.Deps{})
 	defer closeIt(t, p)
 	got := status(t, p)
+	for range 20 { // on a busy machine the first answers may come too late
+		if got["docs"] == nil && got["secrets"] == nil && !errors.Is(got["blobs"], context.DeadlineExceeded) {
+			break
+		}
+		got = status(t, p)
+	}
 	if err := got["blobs"]; err == nil || !strings.Contains(err.Error(), s.cfg.Bucket) || !strings.Contains(err.Error(), "bootstrap") {
 		t.Errorf("blobs: %v, want the bucket's name and what to do", err) // the one text an operator acts on
 	}
@@ -140,11 +147,7 @@ func TestWhatIsMissingIsNamedAndHeals(t *testing.T) { //nolint:paralleltest // s
 	}
 	s.bootstrap(t)
 	s.bootstrap(t) // again is fine
-	for name, err := range status(t, p) {
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
+	platformtest.Serves(t, p)
 }
 
 func TestOpenCallsNobody(t *testing.T) { //nolint:paralleltest // see TestConformance

@@ -140,7 +140,7 @@ func (b *bench) await(t *testing.T, jobID string, ok func(*job.Job) bool) *job.J
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(90 * time.Second)
+	limit := time.After(5 * time.Minute)
 	for {
 		j, err := b.jobs.Get(t.Context(), "default", jobID)
 		if err != nil {

@@ -112,7 +112,8 @@ func retryBackoff(r *rig) {
 			r.Errorf("gap %d is %s, want %s to %s", i, gap, r.f.MinBackoff, r.f.MaxBackoff)
 		}
 	}
-	if gaps[2] <= gaps[0] {
+	// In real time a busy machine makes any one gap long.
+	if r.f.Synctest && gaps[2] <= gaps[0] {
 		r.Errorf("backoff does not grow: gaps %v", gaps)
 	}
 }

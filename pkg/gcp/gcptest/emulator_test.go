@@ -37,7 +37,7 @@ func TestAnEmulatorServesStopsAndComesBackAtItsAddress(t *testing.T) {
 
 func reachable(t *testing.T, addr string, want bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err == nil {

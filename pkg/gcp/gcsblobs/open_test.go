@@ -263,7 +263,7 @@ func TestAMissingBucketIsNotFoundAndWorksOnceItIsThere(t *testing.T) {
 
 func TestARequestInWhichNothingMovesEnds(t *testing.T) {
 	t.Parallel()
-	b, server := opened(t, gcsblobs.Config{Stall: 50 * time.Millisecond})
+	b, server := opened(t, gcsblobs.Config{Stall: time.Second})
 	put(t, b, "x", "text")
 	server.Fail(gcptest.Fault{Hang: true, Times: 4})
 	if _, err := b.ReadAll(t.Context(), "x"); gcerrors.Code(err) != gcerrors.DeadlineExceeded {

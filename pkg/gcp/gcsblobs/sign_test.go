@@ -187,7 +187,7 @@ func signBlob(t *testing.T, statuses ...int) (endpoint string, calls *atomic.Int
 
 func signing(t *testing.T, endpoint, email string) *blob.Bucket {
 	t.Helper()
-	return open(t, gcsblobs.Config{Bucket: "b", Credentials: credentials(), SignerEmail: email, SignerEndpoint: endpoint, Stall: 100 * time.Millisecond})
+	return open(t, gcsblobs.Config{Bucket: "b", Credentials: credentials(), SignerEmail: email, SignerEndpoint: endpoint})
 }
 
 func TestIAMSignsInTheNameOfTheServiceAccount(t *testing.T) {

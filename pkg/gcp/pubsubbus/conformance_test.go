@@ -39,7 +39,7 @@ func features() bustest.Features {
 	return bustest.Features{
 		MaxOutstanding: true,
 		AckDeadline:    10 * time.Second, MinBackoff: time.Second, MaxBackoff: 4 * time.Second,
-		Wait: 20 * time.Second, Quiet: 2 * time.Second,
+		Wait: 2 * time.Minute, Quiet: 2 * time.Second,
 	}
 }
 

@@ -61,7 +61,7 @@ func TestPoisonGoesToTheDeadLetter(t *testing.T) {
 		if got != "com.example.foreign" {
 			t.Errorf("handler got %s", got)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("a foreign event was not handed over")
 	}
 }
@@ -94,7 +94,7 @@ func TestAttemptsAreCountedWhereADeadLetterIsConfigured(t *testing.T) {
 			if got != want {
 				t.Errorf("attempt %d, want %d", got, want)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			t.Fatalf("attempt %d did not come", want)
 		}
 	}

@@ -30,7 +30,7 @@ func receiving(t *testing.T, d bus.Driver, subscription string, slots int, h bus
 	}()
 	select {
 	case <-ready:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("not ready")
 	}
 	var err error
@@ -216,7 +216,7 @@ func TestPushFromTheEmulator(t *testing.T) {
 			if v.id != "e1" || v.data != string(ev.Data()) || v.at.Before(before) {
 				t.Errorf("delivery %d: %+v", i, v)
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			t.Fatalf("delivery %d did not come", i)
 		}
 	}
@@ -227,7 +227,7 @@ func TestPushFromTheEmulator(t *testing.T) {
 		if m == nil || string(m.GetMessage().GetData()) != "garbage" || m.GetMessage().GetAttributes()[bus.ExtDLQSubscription] != pushed {
 			t.Errorf("dead letter %v", m)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("no dead letter")
 	}
 	select {

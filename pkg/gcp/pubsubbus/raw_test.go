@@ -59,7 +59,7 @@ func publishRaw(tb testing.TB, c *pubsub.Client, d *pubsubbus.Driver, topic stri
 // pullOne takes the next message of a subscription and acknowledges it; nil
 // when none comes in a minute.
 func pullOne(c *pubsub.Client, d *pubsubbus.Driver, subscription string) *rawMessage {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for ctx.Err() == nil {
 		res, err := c.SubscriptionAdminClient.Pull(ctx, &pubsubpb.PullRequest{Subscription: subPath(d, subscription), MaxMessages: 1})

@@ -5,32 +5,15 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
-
-	"gocloud.dev/blob"
 
 	"codexgateway.dev/pkg/platform"
 )
 
 // cloudURLs checks V4 signed URLs, which lead to the cloud itself and are called
 // there. Each check has a name that a Baseline can list.
-func cloudURLs(t *testing.T, p *platform.Platform, known Baseline) {
+func cloudURLs(t *testing.T, p *platform.Platform, sign signer, known Baseline) {
 	t.Helper()
-	const other = "jobs/job_2/other"
-	for _, name := range []string{blobName, other} {
-		if err := p.WriteBlob(t.Context(), name, []byte(blobText), "text/html"); err != nil {
-			t.Fatalf("write: %v", err)
-		}
-	}
-	sign := func(name, method string, expiry time.Duration) string {
-		t.Helper()
-		u, err := p.Blobs.SignedURL(t.Context(), name, &blob.SignedURLOptions{Method: method, Expiry: expiry})
-		if err != nil {
-			t.Fatalf("sign: %v", err)
-		}
-		return u
-	}
-	link := sign(blobName, http.MethodGet, time.Minute)
+	link := sign(blobName, http.MethodGet, linkLife)
 
 	whole := fetch(t, p, http.MethodGet, link, nil)
 	if whole.status != http.StatusOK || whole.body != blobText {
@@ -39,7 +22,7 @@ func cloudURLs(t *testing.T, p *platform.Platform, known Baseline) {
 	if got := fetch(t, p, http.MethodGet, link, http.Header{"Range": {"bytes=2-4"}}); got.status != http.StatusPartialContent || got.body != "234" {
 		t.Errorf("Range: %d %q", got.status, got.body)
 	}
-	if got := fetch(t, p, http.MethodGet, sign("jobs/job_1/missing", http.MethodGet, time.Minute), nil); got.status != http.StatusNotFound {
+	if got := fetch(t, p, http.MethodGet, sign("jobs/job_1/missing", http.MethodGet, linkLife), nil); got.status != http.StatusNotFound {
 		t.Errorf("signed but missing: %d", got.status)
 	}
 
@@ -55,8 +38,8 @@ func cloudURLs(t *testing.T, p *platform.Platform, known Baseline) {
 			return strings.HasPrefix(whole.header.Get("Content-Disposition"), "attachment")
 		}},
 		{"the content type is the blob's", func() bool { return whole.header.Get("Content-Type") == "text/html" }},
-		{"signed for PUT", func() bool { return refused(http.MethodGet, sign(blobName, http.MethodPut, time.Minute)) }},
-		{"another blob", func() bool { return refused(http.MethodGet, otherPath(t, link, blobName, other)) }},
+		{"signed for PUT", func() bool { return refused(http.MethodGet, sign(blobName, http.MethodPut, linkLife)) }},
+		{"another blob", func() bool { return refused(http.MethodGet, otherPath(t, link, blobName, otherName)) }},
 		{"a later expiry", func() bool { return refused(http.MethodGet, change(t, link, "X-Goog-Expires", "604800")) }},
 		{"another disposition", func() bool {
 			return refused(http.MethodGet, change(t, link, "response-content-disposition", "inline"))
@@ -68,7 +51,7 @@ func cloudURLs(t *testing.T, p *platform.Platform, known Baseline) {
 		{"expired", func() bool { return refused(http.MethodGet, expired(t, sign)) }},
 		// Last: where it is obeyed, the other blob is gone.
 		{"DELETE with a link for GET", func() bool {
-			return refused(http.MethodDelete, sign(other, http.MethodGet, time.Minute))
+			return refused(http.MethodDelete, sign(otherName, http.MethodGet, linkLife))
 		}},
 	} {
 		reason, listed := known[check.name]

@@ -12,16 +12,21 @@ import (
 	"codexgateway.dev/pkg/platform"
 )
 
-const blobName, blobText = `jobs/job_1/a "b" ä.txt`, "0123456789"
+const (
+	blobName, blobText = `jobs/job_1/a "b" ä.txt`, "0123456789"
+	otherName          = "jobs/job_2/other"
+)
+
+// linkLife is that of links that must not expire while they are tried.
+const linkLife = time.Hour
+
+// signer makes a link to a blob.
+type signer = func(name, method string, expiry time.Duration) string
 
 func signedURLs(t *testing.T, open Open, known Baseline) {
 	t.Helper()
 	p := opened(t, open)
-	if p.BlobHandler == nil {
-		cloudURLs(t, p, known)
-		return
-	}
-	for _, name := range []string{blobName, "jobs/job_2/other"} {
+	for _, name := range []string{blobName, otherName} {
 		if err := p.WriteBlob(t.Context(), name, []byte(blobText), "text/html"); err != nil {
 			t.Fatalf("write: %v", err)
 		}
@@ -34,10 +39,20 @@ func signedURLs(t *testing.T, open Open, known Baseline) {
 		}
 		return u
 	}
-	link := sign(blobName, http.MethodGet, time.Minute)
+	if p.BlobHandler == nil {
+		cloudURLs(t, p, sign, known)
+		return
+	}
+	ownURLs(t, p, sign)
+}
+
+// ownURLs checks links that lead to the gateway itself.
+func ownURLs(t *testing.T, p *platform.Platform, sign signer) {
+	t.Helper()
+	link := sign(blobName, http.MethodGet, linkLife)
 
 	served(t, p, link)
-	missing := fetch(t, p, http.MethodGet, sign("jobs/job_1/missing", http.MethodGet, time.Minute), nil)
+	missing := fetch(t, p, http.MethodGet, sign("jobs/job_1/missing", http.MethodGet, linkLife), nil)
 	if missing.status != http.StatusNotFound || !missing.isProblem() {
 		t.Errorf("signed but missing: %d %s", missing.status, missing.body)
 	}
@@ -48,16 +63,16 @@ func signedURLs(t *testing.T, open Open, known Baseline) {
 		}
 	}
 	for name, refused := range map[string]string{
-		"signed for PUT":          sign(blobName, http.MethodPut, time.Minute),
-		"signed for DELETE":       sign(blobName, http.MethodDelete, time.Minute),
-		"another blob":            change(t, link, "obj", "jobs/job_2/other"),
+		"signed for PUT":          sign(blobName, http.MethodPut, linkLife),
+		"signed for DELETE":       sign(blobName, http.MethodDelete, linkLife),
+		"another blob":            change(t, link, "obj", otherName),
 		"a later expiry":          change(t, link, "expiry", "99999999999"),
 		"no expiry":               change(t, link, "expiry", ""),
 		"another signature":       change(t, link, "signature", strings.Repeat("A", 43)),
 		"no signature":            change(t, link, "signature", ""),
-		"PUT turned into GET":     change(t, sign(blobName, http.MethodPut, time.Minute), "method", http.MethodGet),
-		"a second blob behind":    link + "&obj=jobs/job_2/other",
-		"a second blob in front":  strings.Replace(link, "?", "?obj=jobs/job_2/other&", 1),
+		"PUT turned into GET":     change(t, sign(blobName, http.MethodPut, linkLife), "method", http.MethodGet),
+		"a second blob behind":    link + "&obj=" + otherName,
+		"a second blob in front":  strings.Replace(link, "?", "?obj="+otherName+"&", 1),
 		"a broken query":          link + "&%zz",
 		"nothing":                 strings.SplitN(link, "?", 2)[0],
 		"a path instead of a key": strings.SplitN(link, "?", 2)[0] + "/../../gateway.db",
@@ -124,7 +139,7 @@ func change(t *testing.T, link, name, value string) string {
 
 // expired returns a link of which the time has passed. Links count in whole
 // seconds of the system's clock, so one is waited for.
-func expired(t *testing.T, sign func(name, method string, expiry time.Duration) string) string {
+func expired(t *testing.T, sign signer) string {
 	t.Helper()
 	link := sign(blobName, http.MethodGet, time.Nanosecond)
 	next := time.Now().Truncate(time.Second).Add(time.Second)

@@ -165,7 +165,7 @@ func TestNothingIsRepeatedAfterAByte(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			up := steps(half, streamOK)
-			b := setup(t, up, func(o *broker.Options) { o.IdleTimeout = 500 * time.Millisecond })
+			b := setup(t, up, func(o *broker.Options) { o.IdleTimeout = 4 * time.Second })
 			req := b.request(t.Context(), b.session, strings.NewReader("{}"))
 			req.Header.Set("X-Client-Request-Id", how)
 			got := b.do(req)

@@ -207,7 +207,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		timeout time.Duration
 		end     func(*broker.Session)
 	}{
-		{"ends by timeout", 250 * time.Millisecond, func(*broker.Session) {}},
+		{"ends by timeout", 3 * time.Second, func(*broker.Session) {}},
 		{"ends by the kill switch", time.Hour, (*broker.Session).Close},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -219,7 +219,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 				rc := http.NewResponseController(w)
 				for {
 					// A write that stays blocked means that every buffer on the way is full.
-					_ = rc.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+					_ = rc.SetWriteDeadline(time.Now().Add(2 * time.Second))
 					if _, err := w.Write(chunk); err != nil {
 						break
 					}
@@ -249,7 +249,7 @@ func TestBodyThatDoesNotArrive(t *testing.T) {
 	}{{"known", "", http.StatusRequestTimeout}, {"unknown", "nobody", http.StatusUnauthorized}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t, steps(streamOK), func(o *broker.Options) { o.ClientTimeout = 50 * time.Millisecond })
+			b := setup(t, steps(streamOK), func(o *broker.Options) { o.ClientTimeout = 2 * time.Second })
 			token := tt.token
 			if token == "" {
 				token = b.session.Token().Reveal()

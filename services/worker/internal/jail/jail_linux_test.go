@@ -44,7 +44,7 @@ func TestNothingSurvives(t *testing.T) {
 		"kill the only process": {"exec sleep 600", kill, 137},
 		"kill twice":            {"wait", func(p *jail.Process) error { p.Kill(); return kill(p) }, 137},
 		"stop on end of input":  {"cat >/dev/null; exit 3", stop(t.Context(), time.Minute), 3},
-		"stop on signal":        {"trap 'exit 4' TERM; while :; do wait; done", stop(t.Context(), 100*time.Millisecond), 4},
+		"stop on signal":        {"trap 'exit 4' TERM; while :; do wait; done", stop(t.Context(), 2*time.Second), 4},
 		"stop by force":         {stubborn, stop(t.Context(), 20*time.Millisecond), 137},
 		"stop without patience": {stubborn, stop(over, time.Minute), 137},
 		"exit":                  {"read line; exit 5", tell, 5},

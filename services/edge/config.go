@@ -18,6 +18,7 @@ type Config struct {
 	Origins   []string     `env:"CODEXGW_WS_ORIGINS" doc:"Hosts whose pages may open a WebSocket, besides the gateway's own; * matches within a host name."`
 
 	BodyLimitJSONRPC int64 `env:"CODEXGW_BODY_LIMIT_JSONRPC,default=8388608" min:"1024" doc:"The largest body of /jsonrpc in bytes."`
+	BodyLimitExec    int64 `env:"CODEXGW_BODY_LIMIT_EXEC,default=8388608" min:"1024" doc:"The largest body of /exec in bytes."`
 	BodyLimitWS      int64 `env:"CODEXGW_BODY_LIMIT_WS,default=8388608" min:"1024" doc:"The largest WebSocket message in bytes."`
 	BodyLimitOther   int64 `env:"CODEXGW_BODY_LIMIT_OTHER,default=16384" min:"0" doc:"The largest body of every other route in bytes."`
 

@@ -124,7 +124,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: key, Gate: gate,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
-		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, OtherBody: cfg.BodyLimitOther,
+		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, ExecBody: cfg.BodyLimitExec, OtherBody: cfg.BodyLimitOther,
 		Origins: cfg.Origins, WriteTimeout: cfg.WriteTimeout,
 	})
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 type Options struct {
 	// PublicURL is the gateway as clients see it; empty: as the request says.
 	PublicURL string
-	// RPCBody is the largest body of /jsonrpc: 8 MiB. OtherBody that of every
-	// other route: 16 KiB.
-	RPCBody, OtherBody int64
+	// RPCBody is the largest body of /jsonrpc, ExecBody that of /exec: 8 MiB.
+	// OtherBody is that of every other route: 16 KiB.
+	RPCBody, ExecBody, OtherBody int64
 	// Origins are the hosts whose pages may open a WebSocket, besides the
 	// gateway's own; patterns as in path.Match.
 	Origins []string
@@ -38,6 +38,9 @@ type Options struct {
 func (o Options) orDefaults() Options {
 	if o.RPCBody <= 0 {
 		o.RPCBody = 8 << 20
+	}
+	if o.ExecBody <= 0 {
+		o.ExecBody = 8 << 20
 	}
 	if o.OtherBody <= 0 {
 		o.OtherBody = 16 << 10

@@ -91,7 +91,8 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, form, jobID string, 
 		a.page(w, r, p, err)
 		return
 	}
-	a.stream(ctx, w, form, events)
+	f := formats[form]
+	a.stream(ctx, w, &f, events)
 }
 
 // poll waits for the next events; none is an answer too.

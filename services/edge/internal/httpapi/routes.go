@@ -50,6 +50,7 @@ func (a *api) table() []route {
 		{"/ready", read, open, "", small, a.Health.Ready().ServeHTTP},
 		{"/openrpc.json", read, open, "", small, a.serveOpenRPC},
 		{routeRPC, post, keyed, "", a.opt.RPCBody, a.serveRPC},
+		{"/exec", post, keyed, apikey.JobsWrite, a.opt.ExecBody, a.serveExec},
 		{"/ws", get, keyed, "", small, a.serveSocket},
 		{"/v1/jobs/{id}/events", get, keyed, apikey.JobsRead, small, a.serveEvents},
 		{"/v1/jobs/{id}/artifacts/{name}", get, keyed, apikey.JobsRead, small, a.serveArtifact},

@@ -19,16 +19,23 @@ const streamBuffer = 32 << 10
 
 // format is how a stream writes events.
 type format struct {
-	event func(b []byte, seq int64, raw json.RawMessage) []byte
+	mediaType string
+	// opening is sent with the status; empty: nothing is.
+	opening []byte
+	event   func(b []byte, seq int64, raw json.RawMessage) []byte
 	// heartbeat is sent in silence; nil: nothing is.
 	heartbeat []byte
 	// farewell is sent when the stream ends before the log and the client shall
 	// come back; nil: the stream is cut instead.
 	farewell func() []byte
+	// whole reports at the end of the log whether the client can tell that it is;
+	// nil: it always can.
+	whole func() bool
 }
 
 var formats = map[string]format{
 	typeSSE: {
+		mediaType: typeSSE,
 		event: func(b []byte, seq int64, raw json.RawMessage) []byte {
 			b = append(b, "id: "...)
 			b = strconv.AppendInt(b, seq, 10)
@@ -42,6 +49,7 @@ var formats = map[string]format{
 		},
 	},
 	typeNDJSON: {
+		mediaType: typeNDJSON,
 		event: func(b []byte, _ int64, raw json.RawMessage) []byte {
 			return append(append(b, raw...), '\n')
 		},
@@ -50,17 +58,19 @@ var formats = map[string]format{
 
 // stream writes events until the log ends, the client leaves or is too slow, or
 // the instance goes away. The status is sent at once, so that a client knows that it watches.
-func (a *api) stream(ctx context.Context, w http.ResponseWriter, form string, events *hub.Watcher) {
-	f := formats[form]
+func (a *api) stream(ctx context.Context, w http.ResponseWriter, f *format, events *hub.Watcher) {
 	h := w.Header()
-	h.Set("Content-Type", form)
+	h.Set("Content-Type", f.mediaType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	buf := make([]byte, 0, streamBuffer)
-	err := rc.Flush()
+	_, err := w.Write(f.opening)
+	if err == nil {
+		err = rc.Flush()
+	}
 	for err == nil {
 		var b hub.Batch
 		b, err = next(ctx, events, a.opt.Heartbeat, len(f.heartbeat) > 0)
@@ -81,7 +91,10 @@ func (a *api) stream(ctx context.Context, w http.ResponseWriter, form string, ev
 			err = rc.Flush()
 		}
 		if b.Closed {
-			return
+			if f.whole == nil || f.whole() {
+				return
+			}
+			break
 		}
 	}
 	panic(http.ErrAbortHandler) // cut: the client must not take this for the end of the log
@@ -99,7 +112,7 @@ func next(ctx context.Context, events *hub.Watcher, pause time.Duration, heartbe
 }
 
 // writeBatch writes a batch in pieces; buf is reused and left empty.
-func writeBatch(w http.ResponseWriter, f format, buf *[]byte, b *hub.Batch) error {
+func writeBatch(w http.ResponseWriter, f *format, buf *[]byte, b *hub.Batch) error {
 	for i, raw := range b.Events {
 		*buf = f.event(*buf, b.First+int64(i), raw)
 		if len(*buf) < streamBuffer && i < len(b.Events)-1 {

@@ -24,6 +24,21 @@ var errWaitOver = errors.New("methods: the wait is over")
 // prompt is conversation.prompt. Its result is an apiv1.Accepted or an
 // apiv1.AIResponse.
 func (s *Service) prompt(ctx context.Context, p apiv1.PromptParams) (any, error) {
+	j, err := s.Submit(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if p.Wait == 0 {
+		// What a submit without wait is told, first time or replayed: the job waits.
+		return accepted(call.From(ctx), j, job.Queued), nil
+	}
+	return s.await(ctx, j, time.Duration(p.Wait)*time.Second), nil
+}
+
+// Submit checks the params of conversation.prompt and stores the job they ask
+// for, or finds the one that the same idempotency key has stored. It does not
+// wait, whatever the params say.
+func (s *Service) Submit(ctx context.Context, p apiv1.PromptParams) (*job.Job, error) {
 	info := call.From(ctx)
 	idem, err := idempotencyKey(info, p.IdempotencyKey)
 	if err != nil {
@@ -43,11 +58,12 @@ func (s *Service) prompt(ctx context.Context, p apiv1.PromptParams) (any, error)
 	if replayed {
 		info.MarkReplayed()
 	}
-	if p.Wait == 0 {
-		// What a submit without wait is told, first time or replayed: the job waits.
-		return accepted(info, j, job.Queued), nil
-	}
-	return s.await(ctx, j, time.Duration(p.Wait)*time.Second), nil
+	return j, nil
+}
+
+// EventsURL is where a job's events are.
+func EventsURL(info *call.Info, j *job.Job) string {
+	return info.BaseURL + "/v1/jobs/" + j.ID + "/events"
 }
 
 // accepted is the answer about a job that has not finished.
@@ -55,7 +71,7 @@ func accepted(info *call.Info, j *job.Job, state job.State) apiv1.Accepted {
 	return apiv1.Accepted{
 		Type: "job", JobID: j.ID, ConversationID: j.ConversationID, SessionID: j.SessionID,
 		Status: string(state), CreatedAt: stamp(j.CreatedAt),
-		EventsURL: info.BaseURL + "/v1/jobs/" + j.ID + "/events",
+		EventsURL: EventsURL(info, j),
 	}
 }
 

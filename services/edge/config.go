@@ -2,11 +2,13 @@ package edge
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/services/edge/internal/origin"
 )
 
 // Config is the edge's environment. Zero values of limits mean their defaults.
@@ -15,7 +17,7 @@ type Config struct {
 
 	AdminKey  secret.Value `env:"CODEXGW_ADMIN_KEY" doc:"The admin key: it may do everything, for the tenant \"default\"."`
 	PublicURL string       `env:"CODEXGW_PUBLIC_URL" doc:"The gateway as clients see it, for links in answers; as the request says if not set."`
-	Origins   []string     `env:"CODEXGW_WS_ORIGINS" doc:"Hosts whose pages may open a WebSocket, besides the gateway's own; * matches within a host name."`
+	Origins   []string     `env:"CODEXGW_CORS_ORIGINS" doc:"Origins whose pages may call the gateway and open WebSockets, besides its own: https://app.example.com, or https://*.example.com for every host below example.com. None if not set."`
 
 	BodyLimitJSONRPC int64 `env:"CODEXGW_BODY_LIMIT_JSONRPC,default=8388608" min:"1024" doc:"The largest body of /jsonrpc in bytes."`
 	BodyLimitExec    int64 `env:"CODEXGW_BODY_LIMIT_EXEC,default=8388608" min:"1024" doc:"The largest body of /exec in bytes."`
@@ -46,6 +48,9 @@ func (c *Config) Validate() []error {
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
 			problems = append(problems, errors.New("CODEXGW_PUBLIC_URL must be an http or https URL without query"))
 		}
+	}
+	if _, err := origin.Parse(c.Origins); err != nil {
+		problems = append(problems, fmt.Errorf("CODEXGW_CORS_ORIGINS: %w", err))
 	}
 	return problems
 }

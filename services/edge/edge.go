@@ -24,6 +24,7 @@ import (
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/origin"
 	"codexgateway.dev/services/edge/internal/socket"
 	"codexgateway.dev/services/edge/internal/streams"
 )
@@ -107,6 +108,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := errors.Join(append(problems, cfg.Validate()...)...); err != nil {
 		return nil, err
 	}
+	origins, err := origin.Parse(cfg.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	s := &Service{cfg: cfg, deps: deps, streams: streams.New(cfg.MaxStreams), ready: make(chan struct{})}
 	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{
 		RingBytes: cfg.RingBytes, SlowAfter: cfg.SlowAfter, CheckEvery: cfg.PositionCheck,
@@ -121,11 +126,11 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: key, Gate: gate,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{key}, Gate: gate,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, ExecBody: cfg.BodyLimitExec, OtherBody: cfg.BodyLimitOther,
-		Origins: cfg.Origins, WriteTimeout: cfg.WriteTimeout,
+		Origins: origins, WriteTimeout: cfg.WriteTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)

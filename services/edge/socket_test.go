@@ -197,9 +197,9 @@ func TestSocketMessageTooLarge(t *testing.T) {
 
 func TestSocketSubprotocolAndOrigin(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(c *edge.Config) { c.Origins = []string{"*.example.com"} })
+	g := start(t, func(c *edge.Config) { c.Origins = []string{"https://*.example.com"} })
 	for origin, ok := range map[string]bool{
-		g.url: true, "https://app.example.com": true, "https://example.com": false, "null": false,
+		g.url: true, "https://app.example.com": true, "https://example.com": false, "http://app.example.com": false, "null": false,
 	} {
 		ws, resp, err := websocket.Dial(t.Context(), g.url+"/ws", &websocket.DialOptions{ //nolint:bodyclose // nil after an upgrade, and its body is buffered otherwise
 			HTTPClient: g.http, Subprotocols: []string{"codexgw.v1"},

@@ -2,51 +2,29 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
-	"time"
 
-	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/secret"
 )
 
-// DefaultTenant owns everything that is made with the admin key.
-const DefaultTenant = "default"
-
 // Challenge is the WWW-Authenticate of every 401.
 const Challenge = `Bearer realm="codexgateway"`
 
-// Headers that carry a key.
+// Headers that carry a credential.
 const (
-	headerAPIKey        = "X-API-Key" //nolint:gosec // the name of a header
-	headerAuthorization = "Authorization"
+	HeaderAPIKey        = "X-API-Key" //nolint:gosec // the name of a header
+	HeaderAuthorization = "Authorization"
 )
 
-// Principal is who a request is from and what they may do.
-type Principal struct {
-	Tenant string
-	// KeyID names who asks: in limits, logs and audit records.
-	KeyID string
-	// Scopes are what they may do for the tenant.
-	Scopes []apikey.Scope
-	// Admin may do everything, and make keys of any tenant.
-	Admin bool
-	// RateLimit is how many calls a minute they may make; 0: the default.
-	RateLimit int
-	// Expires is when the credential ends; zero: it does not.
-	Expires time.Time
-}
+// ErrNotMine is a [Method]'s answer to a credential that is not of its kind.
+var ErrNotMine = errors.New("auth: not a credential of this kind")
 
-// May reports whether the scopes allow what needs one; the empty scope is what
-// every valid key may do.
-func (p *Principal) May(need apikey.Scope) bool {
-	return need == "" || p.Admin || slices.Contains(p.Scopes, need)
-}
+// Invalid is the answer to a credential that nobody knows, one like any other:
+// it must not show how near a guess came.
+func Invalid() error { return errs.New(errs.Unauthenticated, "The key is not valid.") }
 
 // Authenticator tells who a request is from. Its error is an
 // unauthenticated *errs.Error unless the question could not be answered.
@@ -54,39 +32,52 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, r *http.Request) (Principal, error)
 }
 
-var _ Authenticator = (*AdminKey)(nil)
+// Scheme is how a credential was presented. One of one scheme is nothing in
+// another.
+type Scheme string
 
-// AdminKey is an Authenticator that knows one key.
-type AdminKey struct{ sum [sha256.Size]byte }
+// Bearer is X-API-Key, or Authorization: Bearer.
+const Bearer Scheme = "Bearer"
 
-// NewAdminKey returns an authenticator for the key, which must not be empty.
-func NewAdminKey(key secret.Value) (*AdminKey, error) {
-	if key.Empty() {
-		return nil, errors.New("auth: the admin key is empty")
-	}
-	return &AdminKey{sum: sha256.Sum256([]byte(key.Reveal()))}, nil
+// Credential is what a request presents.
+type Credential struct {
+	Scheme Scheme
+	Token  secret.Value
 }
 
+// Method knows one kind of credential.
+type Method interface {
+	// Identify tells whose credential it is. The error is ErrNotMine if it is of
+	// another kind: the next method is asked. Any other ends the request.
+	Identify(ctx context.Context, c Credential) (Principal, error)
+}
+
+// Chain is an Authenticator that asks methods in their order.
+type Chain []Method
+
+var _ Authenticator = Chain(nil)
+
 // Authenticate implements Authenticator.
-func (a *AdminKey) Authenticate(_ context.Context, r *http.Request) (Principal, error) {
-	key, err := presented(r.Header)
+func (chain Chain) Authenticate(ctx context.Context, r *http.Request) (Principal, error) {
+	shown, err := presented(r.Header)
 	if err != nil {
 		return Principal{}, err
 	}
-	// Sums are compared, not keys: so neither the content nor the length shows
-	// in the time it takes.
-	sum := sha256.Sum256([]byte(key))
-	if subtle.ConstantTimeCompare(sum[:], a.sum[:]) != 1 {
-		return Principal{}, errs.New(errs.Unauthenticated, "The key is not valid.")
+	c := Credential{Scheme: Bearer, Token: secret.NewValue(shown)}
+	for _, m := range chain {
+		p, err := m.Identify(ctx, c)
+		if !errors.Is(err, ErrNotMine) {
+			return p, err
+		}
 	}
-	return Principal{Tenant: DefaultTenant, KeyID: "admin", Admin: true}, nil
+	return Principal{}, Invalid()
 }
 
-// presented returns the one key of a request. Two different ones are refused:
-// which of them a proxy in front checked cannot be known.
+// presented returns the one credential of a request. Two different ones are
+// refused: which of them a proxy in front checked cannot be known.
 func presented(h http.Header) (string, error) {
-	keys := append([]string(nil), h.Values(headerAPIKey)...)
-	for _, v := range h.Values(headerAuthorization) {
+	keys := append([]string(nil), h.Values(HeaderAPIKey)...)
+	for _, v := range h.Values(HeaderAuthorization) {
 		scheme, token, ok := strings.Cut(v, " ")
 		if !ok || !strings.EqualFold(scheme, "Bearer") {
 			return "", errs.New(errs.Unauthenticated, "The Authorization header must be Bearer and the key.")

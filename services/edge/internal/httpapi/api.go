@@ -12,6 +12,7 @@ import (
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/origin"
 	"codexgateway.dev/services/edge/internal/socket"
 	"codexgateway.dev/services/edge/internal/streams"
 )
@@ -23,9 +24,9 @@ type Options struct {
 	// RPCBody is the largest body of /jsonrpc, ExecBody that of /exec: 8 MiB.
 	// OtherBody is that of every other route: 16 KiB.
 	RPCBody, ExecBody, OtherBody int64
-	// Origins are the hosts whose pages may open a WebSocket, besides the
-	// gateway's own; patterns as in path.Match.
-	Origins []string
+	// Origins are those whose pages may use the gateway, besides its own; nil:
+	// none.
+	Origins *origin.List
 	// Heartbeat is the pause after which an SSE stream sends a comment: 15 s.
 	Heartbeat time.Duration
 	// WriteTimeout is how long 64 KiB of an answer may take to be taken: 10 s.
@@ -36,6 +37,9 @@ type Options struct {
 }
 
 func (o Options) orDefaults() Options {
+	if o.Origins == nil {
+		o.Origins = &origin.List{}
+	}
 	if o.RPCBody <= 0 {
 		o.RPCBody = 8 << 20
 	}
@@ -81,6 +85,8 @@ type api struct {
 	routes  *http.ServeMux
 	calls   *jsonrpc.Mux
 	openrpc []byte
+	// publicOrigin is the origin of the public URL, if there is one.
+	publicOrigin string
 	// compress wraps whole answers.
 	compress func(http.Handler) http.HandlerFunc
 }
@@ -90,7 +96,7 @@ func Handler(d Deps, opt Options) (http.Handler, error) {
 	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Gate == nil || d.Health == nil || d.Logger == nil {
 		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Gate, Health and Logger are required")
 	}
-	a := &api{Deps: d, opt: opt.orDefaults(), calls: jsonrpc.NewMux()}
+	a := &api{Deps: d, opt: opt.orDefaults(), publicOrigin: origin.Of(opt.PublicURL), calls: jsonrpc.NewMux()}
 	d.Methods.Register(a.calls)
 	var err error
 	if a.compress, err = compressor(); err != nil {

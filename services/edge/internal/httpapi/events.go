@@ -11,6 +11,7 @@ import (
 	"github.com/munnerz/goautoneg"
 
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/streams"
@@ -35,7 +36,7 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, http.StatusNotAcceptable, errNotAccepted)
 		return
 	}
-	w.Header().Set("Vary", "Accept")
+	w.Header().Add("Vary", "Accept")
 	q := r.URL.Query()
 	after, err := wholeNumber(q, "after", 1<<53)
 	if err != nil {
@@ -72,19 +73,19 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 
 // watch answers from the hub, within the bound of open streams.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, form, jobID string, after int64, wait time.Duration) {
-	release, ok := a.Streams.Take()
+	stream, ok := a.Streams.Open(credential(&call.From(r.Context()).Principal))
 	if !ok {
 		a.fail(w, r, errStreams)
 		return
 	}
-	defer release()
+	defer stream.Close()
 	events, err := a.Hub.Watch(jobID, after)
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
 	defer events.Close()
-	ctx, stop := a.Streams.Until(r.Context())
+	ctx, stop := stream.Until(r.Context())
 	defer stop()
 	if form == typeJSON {
 		p, err := poll(ctx, events, after, wait)

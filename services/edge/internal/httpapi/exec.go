@@ -32,12 +32,12 @@ func (a *api) serveExec(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	release, ok := a.Streams.Take() // before the submit: what is refused has no effect
+	stream, ok := a.Streams.Open(credential(&info.Principal)) // before the submit: what is refused has no effect
 	if !ok {
 		a.fail(w, r, errStreams)
 		return
 	}
-	defer release()
+	defer stream.Close()
 	j, err := a.Methods.Submit(ctx, params)
 	if err != nil {
 		a.fail(w, r, err)
@@ -55,7 +55,7 @@ func (a *api) serveExec(w http.ResponseWriter, r *http.Request) {
 	if info.Replayed() {
 		h.Set("Idempotency-Replayed", "true")
 	}
-	ctx, stop := a.Streams.Until(ctx)
+	ctx, stop := stream.Until(ctx)
 	defer stop()
 	var lines execjson.Translator
 	a.stream(ctx, w, &format{

@@ -129,10 +129,15 @@ func (a *api) baseURL(r *http.Request) string {
 		return strings.TrimRight(a.opt.PublicURL, "/")
 	}
 	scheme := "http"
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+	if secure(r) {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host
+}
+
+// secure reports whether the client speaks TLS, as far as can be known.
+func secure(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
 // isBatch reports whether a body is a JSON array.

@@ -33,6 +33,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// keyID is whose requests they are.
+const keyID = "key_test"
+
 // open is an authenticator that lets everybody in, or does what a test wants.
 type open struct{ do func() error }
 
@@ -40,7 +43,7 @@ func (o open) Authenticate(context.Context, *http.Request) (auth.Principal, erro
 	if o.do != nil {
 		return auth.Principal{}, o.do()
 	}
-	return auth.Principal{Tenant: edgetest.Tenant, Scopes: apikey.DefaultScopes()}, nil
+	return auth.Principal{Tenant: edgetest.Tenant, KeyID: keyID, Scopes: apikey.DefaultScopes()}, nil
 }
 
 // bench is the routes on in-memory connections, in a bubble.

@@ -37,6 +37,7 @@ var (
 	errBrokenBody  = errs.New(errs.InvalidRequest, "The body could not be read.")
 	errNoUpgrade   = errs.New(errs.InvalidRequest, "This route is for WebSocket upgrades only.")
 	errOrigin      = errs.New(errs.PermissionDenied, "Pages of this origin may not open a WebSocket here.")
+	errPreflight   = errs.New(errs.PermissionDenied, "Pages of this origin may not do this here.")
 	errStreams     = errs.New(errs.Overloaded, "Too many streams are open.")
 )
 

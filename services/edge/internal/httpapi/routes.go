@@ -16,6 +16,8 @@ type access int
 const (
 	// open is for everyone.
 	open access = iota
+	// public is open, and pages of every origin may read it.
+	public
 	// keyed is for whoever has a key.
 	keyed
 )
@@ -46,12 +48,12 @@ var (
 func (a *api) table() []route {
 	small := a.opt.OtherBody
 	rows := []route{
-		{"/health", read, open, "", small, a.Health.Live().ServeHTTP},
+		{"/health", read, public, "", small, a.Health.Live().ServeHTTP},
 		{"/ready", read, open, "", small, a.Health.Ready().ServeHTTP},
-		{"/openrpc.json", read, open, "", small, a.serveOpenRPC},
+		{"/openrpc.json", read, public, "", small, a.serveOpenRPC},
 		{routeRPC, post, keyed, "", a.opt.RPCBody, a.serveRPC},
 		{"/exec", post, keyed, apikey.JobsWrite, a.opt.ExecBody, a.serveExec},
-		{"/ws", get, keyed, "", small, a.serveSocket},
+		{routeSocket, get, keyed, "", small, a.serveSocket},
 		{"/v1/jobs/{id}/events", get, keyed, apikey.JobsRead, small, a.serveEvents},
 		{"/v1/jobs/{id}/artifacts/{name}", get, keyed, apikey.JobsRead, small, a.serveArtifact},
 	}
@@ -69,12 +71,12 @@ func (a *api) mux() *http.ServeMux {
 	for _, row := range a.table() {
 		serve := row.serve
 		if row.access == keyed {
-			if row.pattern != routeRPC && row.pattern != "/ws" { // whose calls are admitted one by one
+			if row.pattern != routeRPC && row.pattern != routeSocket { // whose calls are admitted one by one
 				serve = a.admitted(row.scope, serve)
 			}
 			serve = a.authenticate(serve)
 		}
-		mux.HandleFunc(row.pattern, a.methods(row.methods, a.body(row.body, serve)))
+		mux.Handle(row.pattern, a.crossOrigin(&row, a.methods(row.methods, a.body(row.body, serve))))
 	}
 	mux.HandleFunc("/", a.noRoute)
 	return mux

@@ -56,8 +56,8 @@ var formats = map[string]format{
 	},
 }
 
-// stream writes events until the log ends, the client leaves or is too slow, or
-// the instance goes away. The status is sent at once, so that a client knows that it watches.
+// stream writes events until the log ends, the client leaves or is too slow, its
+// credential ends, or the instance goes away. The status is sent at once, so that a client knows that it watches.
 func (a *api) stream(ctx context.Context, w http.ResponseWriter, f *format, events *hub.Watcher) {
 	h := w.Header()
 	h.Set("Content-Type", f.mediaType)
@@ -97,7 +97,9 @@ func (a *api) stream(ctx context.Context, w http.ResponseWriter, f *format, even
 			break
 		}
 	}
-	panic(http.ErrAbortHandler) // cut: the client must not take this for the end of the log
+	// Cut: the client must not take this for the end of the log. One whose
+	// credential has ended is told why when it comes back.
+	panic(http.ErrAbortHandler)
 }
 
 // next waits for events, but no longer than a heartbeat's pause where there are

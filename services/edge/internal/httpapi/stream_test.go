@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/edge/internal/edgetest"
 	"codexgateway.dev/services/edge/internal/hub"
@@ -146,6 +147,32 @@ func TestDrainEndsStreamsAndPolls(t *testing.T) {
 		}
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("took %s", took)
+		}
+	})
+}
+
+// A stream whose credential has ended is cut, since a clean end would say that
+// the job has; a poll can say why.
+func TestStreamsEndWithTheirCredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, open{})
+		j := b.Submit(t, job.Submission{})
+		b.Claim(t, j.ID)
+		cut := map[string]*bufio.Reader{}
+		for _, form := range []string{"text/event-stream", "application/x-ndjson"} {
+			cut[form] = b.events(j.ID, form)
+		}
+		_, poll := b.dial("GET /v1/jobs/" + j.ID + "/events?after=2&wait=60 HTTP/1.1\r\nHost: gw")
+		synctest.Wait()
+		b.streams.End(keyID, errs.New(errs.Unauthenticated, "The key was revoked."))
+		for form, body := range cut {
+			if rest, err := io.ReadAll(body); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s: %q, %v, want it cut", form, rest, err)
+			}
+		}
+		if got := status(t, poll); got != http.StatusUnauthorized {
+			t.Errorf("poll: status %d, want 401", got)
 		}
 	})
 }

@@ -12,11 +12,13 @@ import (
 
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
+	"codexgateway.dev/services/edge/internal/streams"
 )
 
 // Subprotocol is selected when the client offers it.
@@ -136,9 +138,10 @@ func (s *Server) drain() {
 
 // Serve upgrades the request. The connection is served on until it ends, by a
 // goroutine of the server, so that nothing of the request stays in memory with
-// it; then, or when there is no upgrade, done is called. The caller has
-// authenticated the request and checked its origin.
-func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, done func()) {
+// it; then, or when there is no upgrade, the stream is closed. A connection whose
+// stream is over is closed with 4501. The caller has authenticated the request
+// and checked its origin.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, stream *streams.Stream) {
 	u := &upgrader{ResponseWriter: w, limit: s.opt.WriteTimeout}
 	ws, err := websocket.Accept(u, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
@@ -149,25 +152,29 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, info *call.Info, 
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		done()
+		stream.Close()
 		return // Accept has answered
 	}
 	ws.SetReadLimit(s.opt.ReadLimit)
-	s.adopt(newConn(s, ws, u.wire, info), done)
+	s.adopt(newConn(s, ws, u.wire, info), stream)
 }
 
 // adopt serves a connection.
-func (s *Server) adopt(c *conn, done func()) {
+func (s *Server) adopt(c *conn, stream *streams.Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		c.abandon()
-		done()
+		stream.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
+	stream.WhenOver(func(why error) {
+		c.stopAccepting()
+		c.spawn(func() { c.shut(errs.CloseKeyRevoked, errs.From(why).Message()) })
+	})
 	s.work.Go(func() {
-		defer done()
+		defer stream.Close()
 		c.run()
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -77,8 +77,8 @@ func openHub(t *testing.T, opt socket.Options, hubOpt hub.Options, l net.Listene
 	}, admit.New(), env.Log, opt)
 	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant, Scopes: apikey.DefaultScopes()}, BaseURL: "http://gw"}
 	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		done, _ := b.open.Take()
-		srv.Serve(w, r, info, done)
+		stream, _ := b.open.Open(streams.Credential{KeyID: "key_test"})
+		srv.Serve(w, r, info, stream)
 	})}
 	ran := make(chan error, 1)
 	go func() { ran <- srv.Run(ctx) }()

@@ -15,42 +15,48 @@ func TestSetIsBoundedAndWaitsForTheLast(t *testing.T) {
 	if err := s.Wait(t.Context()); err != nil {
 		t.Errorf("an empty set: %v", err)
 	}
-	var release [2]func()
-	for i := range release {
+	var open [2]*streams.Stream
+	for i := range open {
 		var ok bool
-		if release[i], ok = s.Take(); !ok {
+		if open[i], ok = s.Open(streams.Credential{KeyID: "key_a"}); !ok {
 			t.Fatalf("no place %d of 2", i)
 		}
 	}
-	if _, ok := s.Take(); ok {
+	if _, ok := s.Open(streams.Credential{KeyID: "key_b"}); ok {
 		t.Error("a third place of 2")
 	}
-	release[0]()
+	open[0].Close()
+	open[0].Close()
 	gone := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(gone)
 	if err := s.Wait(ctx); !errors.Is(err, gone) {
 		t.Errorf("one is open: %v, want the cause", err)
 	}
-	again, ok := s.Take()
+	again, ok := s.Open(streams.Credential{KeyID: "key_b"})
 	if !ok {
 		t.Fatal("a place that was given back is not there")
 	}
 	waited := make(chan error, 1)
 	go func() { waited <- s.Wait(t.Context()) }()
-	again()
-	release[1]()
+	again.Close()
+	open[1].Close()
 	if err := <-waited; err != nil {
 		t.Error(err)
+	}
+	if left := s.Keys(); len(left) != 0 {
+		t.Errorf("keys %v without a stream", left)
 	}
 }
 
 func TestDrainEndsWhatWaits(t *testing.T) {
 	t.Parallel()
 	s := streams.New(1)
-	left, stopLeft := s.Until(t.Context())
+	stream, _ := s.Open(streams.Credential{})
+	defer stream.Close()
+	left, stopLeft := stream.Until(t.Context())
 	stopLeft()
-	ctx, stop := s.Until(t.Context())
+	ctx, stop := stream.Until(t.Context())
 	defer stop()
 	s.Drain()
 	<-ctx.Done()
@@ -61,7 +67,7 @@ func TestDrainEndsWhatWaits(t *testing.T) {
 	if err := context.Cause(left); errors.Is(err, streams.ErrDraining) {
 		t.Errorf("ended by %v after its stop", err)
 	}
-	late, stopLate := s.Until(t.Context())
+	late, stopLate := stream.Until(t.Context())
 	defer stopLate()
 	if <-late.Done(); !errors.Is(context.Cause(late), streams.ErrDraining) {
 		t.Errorf("a late one ended by %v", context.Cause(late))

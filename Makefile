@@ -43,9 +43,13 @@ demo: setup build ## One command from nothing to a finished job: gateway, Codex,
 up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set)
 	@scripts/up
 
+# Skaffold's own schema of skaffold.yaml is not part of this repository.
+SKAFFOLD_SCHEMA := $(wildcard $(CURDIR)/../shared/data/skaffold-v4beta13.schema.json)
+
 .PHONY: test
 test: setup build modules ## Every test: unit, conformance and end to end on both platforms
 	@echo '== unit tests'
+	CODEXGW_TEST_SKAFFOLD_SCHEMA=$(SKAFFOLD_SCHEMA) \
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
 	go test -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/(embedded|gcp))')
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'

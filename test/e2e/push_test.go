@@ -183,9 +183,9 @@ func TestPushNeedsAToken(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "nobody pushes on the embedded platform")
 	const audience, account = "https://worker.example", "pusher@project.iam.gserviceaccount.com"
-	keys := newIssuer(t)
+	keys := gcptest.NewIssuer(t)
 	g := pushed(t, map[string]string{
-		"CODEXGW_PUSH_AUTH": "verify", "CODEXGW_PUSH_AUDIENCE": audience, "CODEXGW_PUSH_ACCOUNT": account, "CODEXGW_PUSH_KEYS_URL": keys.url,
+		"CODEXGW_PUSH_AUTH": "verify", "CODEXGW_PUSH_AUDIENCE": audience, "CODEXGW_PUSH_ACCOUNT": account, "CODEXGW_PUSH_KEYS_URL": keys.KeysURL,
 	})
 	w := g.nodesOf("worker")[0]
 	jobID := g.submit(t, short("fake:hello"))
@@ -216,19 +216,19 @@ func TestPushNeedsAToken(t *testing.T) {
 	}{
 		"no token":           {"", http.StatusUnauthorized},
 		"no token at all":    {"x", http.StatusUnauthorized},
-		"another audience":   {keys.sign(t, claims(map[string]any{"aud": "https://other.example"})), http.StatusUnauthorized},
-		"another account":    {keys.sign(t, claims(map[string]any{"email": "me@evil.example"})), http.StatusForbidden},
-		"an unverified one":  {keys.sign(t, claims(map[string]any{"email_verified": false})), http.StatusForbidden},
-		"expired":            {keys.sign(t, claims(map[string]any{"exp": now.Add(-time.Hour).Unix()})), http.StatusUnauthorized},
-		"another issuer":     {keys.sign(t, claims(map[string]any{"iss": "https://evil.example"})), http.StatusUnauthorized},
-		"signed by somebody": {newIssuer(t).sign(t, claims(nil)), http.StatusUnauthorized},
+		"another audience":   {keys.Token(t, claims(map[string]any{"aud": "https://other.example"})), http.StatusUnauthorized},
+		"another account":    {keys.Token(t, claims(map[string]any{"email": "me@evil.example"})), http.StatusForbidden},
+		"an unverified one":  {keys.Token(t, claims(map[string]any{"email_verified": false})), http.StatusForbidden},
+		"expired":            {keys.Token(t, claims(map[string]any{"exp": now.Add(-time.Hour).Unix()})), http.StatusUnauthorized},
+		"another issuer":     {keys.Token(t, claims(map[string]any{"iss": "https://evil.example"})), http.StatusUnauthorized},
+		"signed by somebody": {gcptest.NewIssuer(t).Token(t, claims(nil)), http.StatusUnauthorized},
 	} {
 		if status, _ := push(t.Context(), w, &message, c.token); status != c.want {
 			t.Errorf("%s: %d, want %d", name, status, c.want)
 		}
 	}
 	g.wantQueued(t, jobID)
-	if status, _ := push(t.Context(), w, &message, keys.sign(t, claims(nil))); status != http.StatusNoContent {
+	if status, _ := push(t.Context(), w, &message, keys.Token(t, claims(nil))); status != http.StatusNoContent {
 		t.Errorf("a good token: %d", status)
 	}
 	o := g.await(t, jobID)

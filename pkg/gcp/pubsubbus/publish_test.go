@@ -25,7 +25,7 @@ func TestPublishingToNowhereIsBounded(t *testing.T) {
 		ev := jobEvent(t, strconv.Itoa(i))
 		wg.Go(func() {
 			<-begin
-			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			err := d.Publish(ctx, events.TopicJobCommands, ev)
 			mu.Lock()

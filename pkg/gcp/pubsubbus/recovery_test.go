@@ -48,10 +48,9 @@ func pingIn(d *pubsubbus.Driver, limit time.Duration) error {
 	return d.Ping(ctx)
 }
 
-// TestAnEmulatorThatPausesStopsAndLosesEverything is what compose and the fault
-// campaign do to the bus: nothing hangs, and all is well when it is back.
-func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
-	t.Parallel()
+// ownEmulator is an emulator of the test's own, which it may harm.
+func ownEmulator(t *testing.T) *gcptest.Emulator {
+	t.Helper()
 	emu, err := gcptest.StartEmulator(t.Context(), gcptest.PubSub, "")
 	if errors.Is(err, gcptest.ErrNoEmulators) {
 		t.Skipf("NOT RUN: %v", err)
@@ -64,6 +63,14 @@ func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return emu
+}
+
+// TestAnEmulatorThatPausesStopsAndLosesEverything is what compose and the fault
+// campaign do to the bus: nothing hangs, and all is well when it is back.
+func TestAnEmulatorThatPausesStopsAndLosesEverything(t *testing.T) {
+	t.Parallel()
+	emu := ownEmulator(t)
 	topics, subs := production()
 	d := openDriver(t, pubsubbus.Config{Emulator: emu.Addr, Topics: topics, Subscriptions: subs, Instance: "me"})
 	if err := d.Bootstrap(t.Context()); err != nil {
@@ -263,18 +270,7 @@ func TestAnInstanceSubscriptionThatVanishedIsCreatedAgain(t *testing.T) {
 // deadline the message belongs to somebody else.
 func TestALeaseThatCannotBeExtendedIsLost(t *testing.T) {
 	t.Parallel()
-	emu, err := gcptest.StartEmulator(t.Context(), gcptest.PubSub, "")
-	if errors.Is(err, gcptest.ErrNoEmulators) {
-		t.Skipf("NOT RUN: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := emu.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	emu := ownEmulator(t)
 	d := openDriver(t, pubsubbus.Config{
 		Emulator: emu.Addr, Topics: []events.Topic{{Name: events.TopicJobCommands}},
 		Subscriptions: []events.Subscription{{

@@ -1,18 +1,13 @@
 package pubsubbus_test
 
 import (
-	"crypto"
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"maps"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,54 +16,9 @@ import (
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/bus"
+	"codexgateway.dev/pkg/gcp/gcptest"
 	"codexgateway.dev/pkg/gcp/pubsubbus"
 )
-
-// issuer signs tokens with a key of its own and serves the key set.
-type issuer struct {
-	key *rsa.PrivateKey
-	url string
-}
-
-func newIssuer(t *testing.T) *issuer {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := map[string]any{"keys": []any{map[string]string{
-		"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "k1",
-		"n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
-		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
-	}}}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(set); err != nil {
-			t.Error(err)
-		}
-	}))
-	t.Cleanup(srv.Close)
-	return &issuer{key: key, url: srv.URL}
-}
-
-func segment(v any) string {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return base64.RawURLEncoding.EncodeToString(raw)
-}
-
-func (i *issuer) rs256(t *testing.T, head, claims map[string]any) string {
-	t.Helper()
-	signed := segment(head) + "." + segment(claims)
-	sum := sha256.Sum256([]byte(signed))
-	sig, err := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, sum[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed + "." + base64.RawURLEncoding.EncodeToString(sig)
-}
 
 const (
 	pushAudience = "https://worker.example/push"
@@ -117,21 +67,16 @@ func offline(t *testing.T, push *pubsubbus.Push) *pubsubbus.Driver {
 
 func TestPushTokens(t *testing.T) {
 	t.Parallel()
-	is := newIssuer(t)
-	head := map[string]any{"alg": "RS256", "kid": "k1", "typ": "JWT"}
-	public, err := x509.MarshalPKIXPublicKey(&is.key.PublicKey)
+	is := gcptest.NewIssuer(t)
+	public, err := x509.MarshalPKIXPublicKey(&is.Key.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	confused := segment(map[string]any{"alg": "HS256", "kid": "k1"}) + "." + segment(goodClaims())
+	confused := gcptest.TokenPart(t, map[string]any{"alg": "HS256", "kid": "k1"}) + "." + gcptest.TokenPart(t, goodClaims())
 	mac := hmac.New(sha256.New, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
 	mac.Write([]byte(confused))
 	confused += "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	good := is.rs256(t, head, goodClaims())
-	other := &issuer{}
-	if other.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-		t.Fatal(err)
-	}
+	good := is.Token(t, goodClaims())
 	const removed = ".SIGNATURE_REMOVED_BY_GOOGLE"
 	unsigned := good[:strings.LastIndexByte(good, '.')] + removed
 
@@ -143,29 +88,29 @@ func TestPushTokens(t *testing.T) {
 		verify, iam int
 	}{
 		"good":                      {"Bearer " + good, in, in},
-		"issuer without scheme":     {"Bearer " + is.rs256(t, head, claimsWith("iss", "accounts.google.com")), in, in},
+		"issuer without scheme":     {"Bearer " + is.Token(t, claimsWith("iss", "accounts.google.com")), in, in},
 		"none":                      {"", no, no},
 		"another scheme":            {"Basic " + good, no, no},
 		"no token":                  {"Bearer ", no, no},
 		"garbage":                   {"Bearer a.b.c", no, no},
-		"wrong audience":            {"Bearer " + is.rs256(t, head, claimsWith("aud", "https://other.example")), no, no},
-		"no audience":               {"Bearer " + is.rs256(t, head, claimsWith("aud", nil)), no, no},
-		"wrong account":             {"Bearer " + is.rs256(t, head, claimsWith("email", "me@evil.example")), forbidden, forbidden},
-		"no account":                {"Bearer " + is.rs256(t, head, claimsWith("email", nil)), forbidden, forbidden},
-		"unverified account":        {"Bearer " + is.rs256(t, head, claimsWith("email_verified", false)), forbidden, forbidden},
-		"wrong issuer":              {"Bearer " + is.rs256(t, head, claimsWith("iss", "https://accounts.google.com.evil")), no, no},
-		"expired":                   {"Bearer " + is.rs256(t, head, claimsWith("exp", tokenNow.Add(-time.Second).Unix())), no, no},
-		"without expiry":            {"Bearer " + is.rs256(t, head, claimsWith("exp", nil)), no, no},
-		"not yet valid":             {"Bearer " + is.rs256(t, head, claimsWith("nbf", tokenNow.Add(time.Hour).Unix())), no, no},
-		"of an unknown key":         {"Bearer " + is.rs256(t, map[string]any{"alg": "RS256", "kid": "k2"}, goodClaims()), no, in},
-		"signed by somebody else":   {"Bearer " + other.rs256(t, head, goodClaims()), no, in},
-		"algorithm none":            {"Bearer " + segment(map[string]any{"alg": "none"}) + "." + segment(goodClaims()) + ".", no, in},
+		"wrong audience":            {"Bearer " + is.Token(t, claimsWith("aud", "https://other.example")), no, no},
+		"no audience":               {"Bearer " + is.Token(t, claimsWith("aud", nil)), no, no},
+		"wrong account":             {"Bearer " + is.Token(t, claimsWith("email", "me@evil.example")), forbidden, forbidden},
+		"no account":                {"Bearer " + is.Token(t, claimsWith("email", nil)), forbidden, forbidden},
+		"unverified account":        {"Bearer " + is.Token(t, claimsWith("email_verified", false)), forbidden, forbidden},
+		"wrong issuer":              {"Bearer " + is.Token(t, claimsWith("iss", "https://accounts.google.com.evil")), no, no},
+		"expired":                   {"Bearer " + is.Token(t, claimsWith("exp", tokenNow.Add(-time.Second).Unix())), no, no},
+		"without expiry":            {"Bearer " + is.Token(t, claimsWith("exp", nil)), no, no},
+		"not yet valid":             {"Bearer " + is.Token(t, claimsWith("nbf", tokenNow.Add(time.Hour).Unix())), no, no},
+		"of an unknown key":         {"Bearer " + is.TokenBy(t, "k2", goodClaims()), no, in},
+		"signed by somebody else":   {"Bearer " + gcptest.NewIssuer(t).Token(t, goodClaims()), no, in},
+		"algorithm none":            {"Bearer " + gcptest.TokenPart(t, map[string]any{"alg": "none"}) + "." + gcptest.TokenPart(t, goodClaims()) + ".", no, in},
 		"HS256 with the public key": {"Bearer " + confused, no, no},
 		"signature removed":         {"Bearer " + unsigned, no, in},
 	}
 	for name, mode := range map[string]pubsubbus.PushMode{"verify": "", "iam": pubsubbus.PushIAM} {
 		push := &pubsubbus.Push{Subscriptions: []string{pushed}, Auth: pubsubbus.PushAuth{
-			Mode: mode, Audience: pushAudience, ServiceAccount: pushAccount, KeysURL: is.url,
+			Mode: mode, Audience: pushAudience, ServiceAccount: pushAccount, KeysURL: is.KeysURL,
 		}}
 		offline(t, push)
 		for what, c := range cases {

@@ -57,8 +57,8 @@ test: setup build modules ## Every test: unit, conformance and end to end on bot
 	@# Most of what is left waits: for leases, retries and emulators.
 	$(MAKE) --no-print-directory --jobs=2 test-embedded test-gcp
 
-# The end-to-end tests of both platforms run at the same time; each line says whose
-# it is.
+# The suites on Google Cloud and the end-to-end tests of both platforms run at the
+# same time; each line says whose it is.
 E2E := CODEXGW_TEST_BIN=$(CURDIR)/bin go test -race -shuffle=on -count=1 -v -timeout 30m -tags $(TAGS) ./test/e2e
 
 .PHONY: test-embedded
@@ -68,12 +68,15 @@ test-embedded:
 
 .PHONY: test-gcp
 test-gcp:
-	go run -tags $(TAGS) ./test/emulators $(MAKE) --no-print-directory test-on-emulators
+	go run -tags $(TAGS) ./test/emulators $(MAKE) --no-print-directory --jobs=2 test-conformance test-services
 
-.PHONY: test-on-emulators
-test-on-emulators:
+.PHONY: test-conformance
+test-conformance: # beside the emulators, as the next one
 	@echo '== conformance suites on Google Cloud: documents, bus, blobs, secrets, platform'
-	go test -race -shuffle=on -v -timeout 30m -tags $(TAGS) ./pkg/gcp/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)' | sed -u 's/^/gcp: /'
+	go test -race -shuffle=on -v -timeout 30m -tags $(TAGS) ./pkg/gcp/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)' | sed -u 's/^/gcp suites: /'
+
+.PHONY: test-services
+test-services:
 	@echo '== end to end on Google Cloud, services apart, with codex-cli $(CODEX)'
 	CODEXGW_TEST_PLATFORM=gcp $(E2E) | grep -vE '^=== ' | sed -u 's/^/gcp: /'
 

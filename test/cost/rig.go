@@ -34,8 +34,8 @@ const adminKey = "cgw_cost_report"
 
 // startLimit and jobLimit end what hangs.
 const (
-	startLimit = time.Minute
-	jobLimit   = 5 * time.Minute
+	startLimit = 4 * time.Minute
+	jobLimit   = 10 * time.Minute
 )
 
 // rig is an edge, a worker and a notifier in this process, each with clients of
@@ -95,6 +95,9 @@ func (r *rig) env() envconfig.Lookuper {
 		"CODEXGW_ADDR": "127.0.0.1:0", "CODEXGW_ADMIN_KEY": adminKey,
 		"CODEXGW_WORKER_DIR": filepath.Join(r.bench.dir, "jobs"), "CODEXGW_CODEX": r.bench.codex, "CODEXGW_MODEL_BASE_URL": r.bench.model.BaseURL(),
 		"CODEXGW_WORKER_WARM": "1", "CODEXGW_WORKER_CONCURRENCY": "1",
+		// No heartbeat while a job is played, however slow the machine is: those of
+		// its real time are added, see heartbeats.
+		"CODEXGW_LEASE": "10m",
 	})
 	return envconfig.MapLookuper(env)
 }

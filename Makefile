@@ -29,6 +29,16 @@ $(CODEX_STAMP): services/worker/codexversion/version
 		|| { echo "wanted codex-cli $(CODEX), npm installed $$found" >&2; exit 1; }
 	@rm -f .codex-cli/.installed-*; touch $@
 
+NPM_STAMP := test/npm/node_modules/.package-lock.json
+
+.PHONY: npm
+npm: $(NPM_STAMP) ## Install the npm packages that the tests use into test/npm/node_modules
+
+$(NPM_STAMP): test/npm/package.json test/npm/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or newer' >&2; exit 1; }
+	cd test/npm && npm ci --loglevel=error
+	@touch $@
+
 .PHONY: build
 build: ## Build bin/{edge,worker,notifier,reconciler,codexgw}
 	go build $(GOFLAGS_BUILD) -o bin/codexgw ./services/standalone/cmd/codexgw
@@ -47,7 +57,7 @@ up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set
 SKAFFOLD_SCHEMA := $(wildcard $(CURDIR)/../shared/data/skaffold-v4beta13.schema.json)
 
 .PHONY: test
-test: setup build modules ## Every test: unit, conformance and end to end on both platforms
+test: setup npm build modules ## Every test: unit, conformance and end to end on both platforms
 	@echo '== unit tests'
 	CODEXGW_TEST_SKAFFOLD_SCHEMA=$(SKAFFOLD_SCHEMA) \
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
@@ -83,7 +93,7 @@ test-services:
 PLATFORM ?= embedded
 
 .PHONY: e2e
-e2e: setup build ## Only the end-to-end tests, on PLATFORM=embedded or gcp
+e2e: setup npm build ## Only the end-to-end tests, on PLATFORM=embedded or gcp
 	CODEXGW_TEST_PLATFORM=$(PLATFORM) $(E2E)
 
 .PHONY: modules
@@ -143,4 +153,4 @@ docs: ## Regenerate docs/reference from the code
 
 .PHONY: clean
 clean: ## Remove what make made
-	rm -rf bin .bin .codex-cli
+	rm -rf bin .bin .codex-cli test/npm/node_modules

@@ -2,6 +2,8 @@ module codexgateway.dev/test
 
 go 1.26.0
 
+ignore ./npm/node_modules
+
 require (
 	codexgateway.dev/events v0.0.0
 	codexgateway.dev/pkg v0.0.0

@@ -52,6 +52,7 @@ func goldenPayloads() map[string]any {
 		events.TypeApprovalAnsweredV1:   &events.ApprovalAnswered{ApprovalID: "apr_1", JobID: "job_1", Tenant: "acme"},
 		events.TypeWebhookReceivedV1:    &events.WebhookReceived{DeliveryID: "d-1", Source: "github", Tenant: "acme"},
 		events.TypeKeyRevokedV1:         &events.KeyRevoked{KeyID: "key_1", Tenant: "acme"},
+		events.TypeKeyRotatedV1:         &events.KeyRotated{KeyID: "key_1", Tenant: "acme"},
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	TypeApprovalAnsweredV1   = "dev.codexgateway.approval.answered.v1"
 	TypeWebhookReceivedV1    = "dev.codexgateway.webhook.received.v1"
 	TypeKeyRevokedV1         = "dev.codexgateway.key.revoked.v1"
+	TypeKeyRotatedV1         = "dev.codexgateway.key.rotated.v1"
 )
 
 // JobSubmitted tells the workers that a job waits. It is a hint: the job
@@ -124,6 +125,13 @@ type WebhookReceived struct {
 
 // KeyRevoked tells every edge to forget a key and close its sockets.
 type KeyRevoked struct {
+	KeyID  string `json:"key_id"`
+	Tenant string `json:"tenant"`
+}
+
+// KeyRotated tells every edge to read a key again: it has a new secret, and the
+// old one ends.
+type KeyRotated struct {
 	KeyID  string `json:"key_id"`
 	Tenant string `json:"tenant"`
 }

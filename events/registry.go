@@ -31,6 +31,7 @@ var Registry = []Spec{
 	{TypeApprovalAnsweredV1, TopicJobControl, "A person's answer is stored.", func() any { return new(ApprovalAnswered) }},
 	{TypeWebhookReceivedV1, TopicWebhookReceived, "A verified webhook is stored.", func() any { return new(WebhookReceived) }},
 	{TypeKeyRevokedV1, TopicKeyControl, "A key is no longer valid.", func() any { return new(KeyRevoked) }},
+	{TypeKeyRotatedV1, TopicKeyControl, "A key has a new secret, and its old one an end.", func() any { return new(KeyRotated) }},
 }
 
 // row is a spec with what New would otherwise work out for every event.

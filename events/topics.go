@@ -86,7 +86,7 @@ var Topics = []Topic{
 	{Name: TopicJobLifecycle, From: []string{"edge", "worker", "reconciler"}, Doc: "A job ended or waits for an answer; the notifier tells the outside."},
 	{Name: TopicJobControl, From: []string{"edge"}, Doc: "Somebody wants a running job to stop, turn or go on; every worker hears."},
 	{Name: TopicWebhookReceived, From: []string{"edge"}, Doc: "A verified webhook was stored and waits for the trigger rules."},
-	{Name: TopicKeyControl, From: []string{"edge"}, Doc: "A key was revoked; every edge instance hears and closes its sockets."},
+	{Name: TopicKeyControl, From: []string{"edge"}, Doc: "A key was revoked or rotated; every edge instance hears and closes its sockets."},
 }
 
 // Retention and expiry by mode. An instance's messages are worth nothing once

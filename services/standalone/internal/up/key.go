@@ -1,50 +1,32 @@
 package up
 
 import (
-	"crypto/rand"
+	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
+	"codexgateway.dev/pkg/apikey"
+	"codexgateway.dev/pkg/embedded/envsecret"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/services/standalone/internal/settings"
 )
 
-const (
-	// keyAlphabet has 32 letters, so that a byte's low bits choose evenly.
-	keyAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-	keyIDLen    = 12
-	// keySecretLen is 160 random bits.
-	keySecretLen = 32
-)
-
-// newKey makes an API key: cgw_local_<id>_<secret><crc32>. The checksum, eight
-// hexadecimal digits over all that comes before, lets a secret scanner tell a
-// key from a look-alike.
-func newKey() (secret.Value, error) {
-	raw := make([]byte, keyIDLen+keySecretLen)
-	if _, err := rand.Read(raw); err != nil {
-		return secret.Value{}, fmt.Errorf("make the admin key: %w", err)
-	}
-	for i, b := range raw {
-		raw[i] = keyAlphabet[b&31]
-	}
-	key := "cgw_local_" + string(raw[:keyIDLen]) + "_" + string(raw[keyIDLen:])
-	return secret.NewValue(fmt.Sprintf("%s%08x", key, crc32.ChecksumIEEE([]byte(key)))), nil
-}
+// keyEnv names this kind of installation in its keys.
+const keyEnv = "local"
 
 // adminKey reads the admin key, or makes it. created is true when it is new.
 func adminKey(path string, warn io.Writer) (key secret.Value, created bool, err error) {
 	key, err = settings.ReadKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if key, err = newKey(); err != nil {
+		if key, err = apikey.Make(keyEnv); err != nil {
 			return secret.Value{}, false, err
 		}
-		if err := writeKey(path, key); err != nil {
+		if err := writeOnce(path, key); err != nil {
 			return secret.Value{}, false, fmt.Errorf("write the admin key: %w", err)
 		}
 		return key, true, nil
@@ -65,14 +47,36 @@ func adminKey(path string, warn io.Writer) (key secret.Value, created bool, err 
 	return key, false, nil
 }
 
-// writeKey writes the key whole or not at all, and never over another.
-func writeKey(path string, key secret.Value) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".admin.key-*") // mode 0600
+// makePepper makes the pepper that tenants' keys are stored under, if there is
+// none, as the embedded platform looks for it.
+func makePepper(ctx context.Context, env func(string) (string, bool), dataDir string) error {
+	dir := secretsDir(dataDir)
+	driver := envsecret.New(envsecret.Options{LookupEnv: env, Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+	_, err := driver.Latest(ctx, apikey.PepperSecret)
+	if !errors.Is(err, secret.ErrNotFound) {
+		return err
+	}
+	pepper, err := apikey.NewPepper()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := writeOnce(filepath.Join(dir, apikey.PepperSecret), pepper); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil // another start was faster
+}
+
+// writeOnce writes a secret whole or not at all, and never over another.
+func writeOnce(path string, value secret.Value) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	if _, err := io.WriteString(f, key.Reveal()+"\n"); err != nil {
+	if _, err := io.WriteString(f, value.Reveal()+"\n"); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {

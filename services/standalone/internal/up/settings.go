@@ -82,6 +82,9 @@ func makeDir(dir string) error {
 	return nil
 }
 
+// secretsDir holds the secrets of a data directory, one file each.
+func secretsDir(dataDir string) string { return filepath.Join(dataDir, "secrets") }
+
 // ErrNoModelKey means that no model key is set.
 var ErrNoModelKey = errors.New("no model key is set")
 
@@ -93,7 +96,7 @@ func ModelKey(ctx context.Context, env func(string) (string, bool), dataDir stri
 		name = v
 	}
 	driver := envsecret.New(envsecret.Options{
-		LookupEnv: env, Dir: filepath.Join(dataDir, "secrets"), Logger: slog.New(slog.DiscardHandler),
+		LookupEnv: env, Dir: secretsDir(dataDir), Logger: slog.New(slog.DiscardHandler),
 	})
 	_, err = driver.Latest(ctx, name)
 	switch {
@@ -110,7 +113,7 @@ func ModelKey(ctx context.Context, env func(string) (string, bool), dataDir stri
 func noModel(err error, dir string) error {
 	return &SettingError{
 		Problem: err.Error(),
-		Fix: "Set OPENAI_API_KEY, or write the key to " + filepath.Join(dir, "secrets", "openai-api-key") +
+		Fix: "Set OPENAI_API_KEY, or write the key to " + filepath.Join(secretsDir(dir), "openai-api-key") +
 			" (mode 0600), or use --mock-model to try the gateway without a model.",
 	}
 }

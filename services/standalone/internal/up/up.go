@@ -2,6 +2,7 @@ package up
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -99,6 +100,9 @@ func Run(ctx context.Context, cfg Config) (exitCode int, err error) {
 	key, created, err := adminKey(settings.AdminKeyFile(dir), cfg.Stderr)
 	if err != nil {
 		return 0, err
+	}
+	if err := makePepper(ctx, cfg.LookupEnv, dir); err != nil {
+		return 0, fmt.Errorf("make the pepper of keys: %w", err)
 	}
 	parts := Parts{
 		Listener: ln, URL: "http://" + reachable(ln.Addr()), DataDir: dir, Codex: cfg.Codex, MockModel: cfg.MockModel,

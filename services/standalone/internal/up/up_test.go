@@ -5,13 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"hash/crc32"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/services/standalone/internal/up"
 )
@@ -152,12 +150,12 @@ func TestTheKeyIsMadeOnceAndShownOnce(t *testing.T) {
 		return r.parts.AdminKey.Reveal(), r.stderr.String()
 	}
 	first, _ := once()
-	if !regexp.MustCompile(`^cgw_local_[0-9a-z]{12}_[0-9a-z]{32}[0-9a-f]{8}$`).MatchString(first) {
+	if _, ok := apikey.Parse(first); !ok || !strings.HasPrefix(first, "cgw_local_") {
 		t.Error("the key has another form")
 	}
-	body, sum := first[:len(first)-8], first[len(first)-8:]
-	if fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(body))) != sum {
-		t.Error("the checksum is wrong")
+	pepper, err := os.ReadFile(filepath.Join(r.cfg.DataDir, "secrets", apikey.PepperSecret))
+	if err != nil {
+		t.Fatal(err)
 	}
 	file := filepath.Join(r.cfg.DataDir, "admin.key")
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
@@ -176,9 +174,24 @@ func TestTheKeyIsMadeOnceAndShownOnce(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v: a readable key stays readable", info.Mode(), err)
 	}
-	entries, err := os.ReadDir(r.cfg.DataDir)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("the directory holds %v, %v", entries, err)
+	if again, err := os.ReadFile(filepath.Join(r.cfg.DataDir, "secrets", apikey.PepperSecret)); err != nil || string(again) != string(pepper) {
+		t.Errorf("the pepper changed: every key of a tenant would be lost; %v", err)
+	}
+	for dir, want := range map[string]string{".": "admin.key secrets", "secrets": apikey.PepperSecret} {
+		entries, err := os.ReadDir(filepath.Join(r.cfg.DataDir, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+			if info, err := e.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: mode %v, %v", e.Name(), info.Mode(), err)
+			}
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s holds %s, want %s", dir, got, want)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ type world struct {
 }
 
 // maxGateways is how many gateways run at one time.
-const maxGateways = 4
+const maxGateways = 5
 
 // maxSharing is how many tests use the shared gateway at one time.
 const maxSharing = 6

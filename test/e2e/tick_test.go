@@ -42,7 +42,7 @@ func TestTicksRepair(t *testing.T) {
 	g.awaitEvent(t, jobID, "the turn starts", saysMethod("turn/started"))
 	w.replace(t)
 	// Long after the lease, and with a worker that would take it.
-	over := time.NewTimer(2 * lease)
+	over := time.NewTimer(lease + 5*time.Second)
 	defer over.Stop()
 	<-over.C
 	j, err := g.GetJob(t.Context(), jobID)

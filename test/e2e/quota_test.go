@@ -95,7 +95,8 @@ func TestAFullWorkspaceEndsItsJobAndNoOther(t *testing.T) {
 	}, func(t *testing.T, command string) {
 		t.Helper()
 		marker := newMarker()
-		o := g.run(t, "mock: shell "+command+"; sleep "+marker)
+		// Only the limit ends it: Codex does not wait for a command for ever.
+		o := g.run(t, "mock: shell "+command+"; sleep "+marker+"\nmock: hang")
 		o.wantStatus(t, apiv1.StatusFailed, "workspace_full")
 		if o.Error != nil && !strings.Contains(o.Error.Message, "96 MiB") {
 			t.Errorf("the error does not name the limit: %+v", o.Error)

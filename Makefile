@@ -140,11 +140,15 @@ cost: ## What jobs and an idle month cost on Google Cloud besides compute, count
 model: ## Check the Promela models of the job protocol (needs spin and gcc)
 	@docs/model/check
 
+.PHONY: attack
+attack: ## Hostile requests over HTTP, WebSocket and raw sockets against the edge (make test has a shorter run)
+	go test -race -count=1 -timeout 20m -tags $(TAGS) ./test/attack -v -attack.rounds=10 -attack.idle | grep -vE '^(=== |\s+--- PASS)'
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
-	@for pkg in $$(go list $(PACKAGES)); do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	@for pkg in $$(go list -tags $(TAGS) $(PACKAGES)); do \
+		for target in $$(go test -tags $(TAGS) -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
 
 .PHONY: docs

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/jsonrpc"
 )
 
 func TestBackoffGrowsAndStaysBounded(t *testing.T) {
@@ -58,4 +61,24 @@ func TestCloseHint(t *testing.T) {
 			t.Errorf("closeHint(%q) = %s, want %s", reason, got, want)
 		}
 	}
+}
+
+// FuzzDecodeAnswer: what a server answers is a result or an error, never both and
+// never a wait beyond the limit.
+func FuzzDecodeAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"jsonrpc":"2.0","id":1,"result":{"status":"ok"}}`, `{"jsonrpc":"2.0","id":2,"result":{}}`, `[]`, `{"jsonrpc":"2.0","method":"x"}`,
+		`{"jsonrpc":"2.0","id":1,"error":{"code":-32006,"message":"m","data":{"code":"rate_limited","retryable":true,"retry_after_ms":1e300}}}`,
+		`{"jsonrpc":"2.0","id":1,"error":{"code":0,"message":"","data":[]}}`,
+	} {
+		f.Add([]byte(seed), "5")
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, retry string) {
+		resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Retry-After": {retry}}}
+		var pong apiv1.Pong
+		err := decodeAnswer(apiv1.MethodSystemPing, jsonrpc.IntID(1), raw, resp, &pong)
+		if e, ok := errors.AsType[*Error](err); ok && (e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter) {
+			t.Errorf("%s asks to wait %s", raw, e.RetryAfter)
+		}
+	})
 }

@@ -147,9 +147,12 @@ func problem(w http.ResponseWriter, status int, code errs.Code, detail string) {
 		Type   string    `json:"type"`
 		Title  string    `json:"title"`
 		Status int       `json:"status"`
-		Code   errs.Code `json:"code"`
 		Detail string    `json:"detail"`
-	}{"about:blank", http.StatusText(status), status, code, detail})
+		Code   errs.Code `json:"code"`
+		// RequestID is whatever serves the handler has set.
+		Retryable bool   `json:"retryable"`
+		RequestID string `json:"request_id"`
+	}{"about:blank", http.StatusText(status), status, detail, code, errs.Lookup(code).Retryable, w.Header().Get("X-Request-Id")})
 	if err != nil { // strings and a number always encode
 		w.WriteHeader(http.StatusInternalServerError)
 		return

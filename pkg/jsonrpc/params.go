@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,7 +19,8 @@ const maxFieldPath = 200
 // Params decodes the params of a call into T, a struct with json tags. Absent
 // and null params are {}. The error is an invalid_params that names the field
 // as an RFC 6901 path: an unknown or repeated field, a value of the wrong type,
-// and positional params, which this gateway does not take.
+// and positional params, which this gateway does not take. Values nest at most
+// [DefaultMaxDepth] deep.
 func Params[T any](raw json.RawMessage) (T, error) {
 	var v T
 	text := bytes.Trim(raw, " \t\r\n")
@@ -29,6 +31,8 @@ func Params[T any](raw json.RawMessage) (T, error) {
 		return v, errs.Param("", "The params must be an object: parameters are named, not positional.")
 	case text[0] != '{':
 		return v, errs.Param("", "The params must be an object.")
+	case depth(text) > DefaultMaxDepth: // of a frame it is known already, of another body not
+		return v, errs.Param("", "The params are nested too deep.")
 	}
 	if err := jsonv2.Unmarshal(text, &v, jsonv2.RejectUnknownMembers(true)); err != nil {
 		var zero T
@@ -60,7 +64,7 @@ func fieldPath(p jsontext.Pointer) string {
 	if len(p) > maxFieldPath {
 		p = p[:maxFieldPath]
 	}
-	return string(p)
+	return strings.ToValidUTF8(string(p), "") // the cut may be inside a character
 }
 
 // want names what a Go type looks like in JSON.

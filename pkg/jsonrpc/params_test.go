@@ -61,6 +61,8 @@ func TestParamsNamesTheField(t *testing.T) {
 		{"broken", `{"prompt"`, "/prompt"},
 		{"unknown", `{"prompt":"a","promt":"b"}`, "/promt"},
 		{"other case", `{"Prompt":"a"}`, "/Prompt"},
+		{"unknown, cut inside a character", `{"` + strings.Repeat("é", 200) + `":1}`, "/" + strings.Repeat("é", 99)},
+		{"too deep", `{"prompt":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `}`, ""},
 		{"unknown inside", `{"repo":{"url":"x","branch":"y"}}`, "/repo/branch"},
 		{"string for a number", `{"timeout_s":"60"}`, "/timeout_s"},
 		{"fraction for an integer", `{"timeout_s":1.5}`, "/timeout_s"},

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"codexgateway.dev/pkg/errs"
@@ -33,7 +34,7 @@ type Options struct {
 	Before func(ctx context.Context, method string) error
 	// After runs once for every member when its outcome is known; err is nil on
 	// success and carries the internal cause otherwise. It may run from several
-	// goroutines.
+	// goroutines. A panic of it is raised again where Serve was called.
 	After func(ctx context.Context, method string, took time.Duration, err *errs.Error)
 }
 
@@ -119,6 +120,9 @@ func (m *Mux) serveBatch(ctx context.Context, requests []Request, opt Options) [
 		answers = make([][]byte, len(requests))
 		slots   = make(chan struct{}, parallel)
 		running sync.WaitGroup
+		// fallen is a panic of a hook: in a goroutine it would end the process, and
+		// who called knows how to contain it.
+		fallen atomic.Pointer[PanicError]
 	)
 	for i := range requests {
 		req, start := &requests[i], time.Now()
@@ -136,11 +140,19 @@ func (m *Mux) serveBatch(ctx context.Context, requests []Request, opt Options) [
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
+			defer func() {
+				if v := recover(); v != nil {
+					fallen.CompareAndSwap(nil, &PanicError{Value: v, Stack: debug.Stack()})
+				}
+			}()
 			result, err := m.call(ctx, req)
 			answers[i], _ = finish(ctx, req, opt, start, result, err)
 		})
 	}
 	running.Wait()
+	if p := fallen.Load(); p != nil {
+		panic(p)
+	}
 	return join(answers)
 }
 

@@ -313,3 +313,22 @@ func TestRegisterDescribesTypes(t *testing.T) {
 	}()
 	jsonrpc.Register(m, "a", jsonrpc.MethodDoc{}, func(context.Context, none) (any, error) { return nil, nil })
 }
+
+// TestPanicOfAHookReachesTheCaller: a hook runs in the goroutine of a batch's
+// member, where a panic would end the process; the transport, which knows how to
+// contain it, must see it.
+func TestPanicOfAHookReachesTheCaller(t *testing.T) {
+	t.Parallel()
+	mux := jsonrpc.NewMux()
+	jsonrpc.Register(mux, "ping", jsonrpc.MethodDoc{}, func(context.Context, struct{}) (string, error) { return "pong", nil })
+	defer func() {
+		p, ok := recover().(*jsonrpc.PanicError)
+		if !ok || p.Value != "hook" || len(p.Stack) == 0 {
+			t.Errorf("%v, want the hook's panic with its stack", p)
+		}
+	}()
+	mux.Serve(t.Context(), []byte(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`), jsonrpc.Options{
+		After: func(context.Context, string, time.Duration, *errs.Error) { panic("hook") },
+	})
+	t.Error("Serve returned")
+}

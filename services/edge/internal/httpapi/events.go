@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/munnerz/goautoneg"
@@ -37,13 +38,17 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Add("Vary", "Accept")
-	q := r.URL.Query()
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		a.fail(w, r, errs.Param("", "The query cannot be read."))
+		return
+	}
 	after, err := wholeNumber(q, "after", 1<<53)
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" && form == typeSSE {
+	if last := strings.Join(r.Header.Values("Last-Event-ID"), ","); last != "" && form == typeSSE {
 		// A browser that reconnects keeps the URL: the header is newer.
 		if after, err = parseWhole("Last-Event-ID", last, 1<<53); err != nil {
 			a.fail(w, r, err)
@@ -122,12 +127,23 @@ func (a *api) page(w http.ResponseWriter, r *http.Request, p methods.EventPage, 
 // accepted is the form of the stream the client wants: by Accept, JSON without
 // one; empty if it wants none there is.
 func accepted(h http.Header) string {
-	accept := h.Get("Accept")
+	accept := strings.Join(h.Values("Accept"), ",") // lines of one name are one list
 	if accept == "" {
 		return typeJSON
 	}
-	// In the order of preference among equals: */* gets JSON.
-	return goautoneg.Negotiate(accept, []string{typeJSON, typeSSE, typeNDJSON})
+	for _, clause := range goautoneg.ParseAccept(accept) {
+		if clause.Q <= 0 {
+			continue // which says what is not wanted
+		}
+		// In the order of preference among equals: */* gets JSON.
+		for _, form := range []string{typeJSON, typeSSE, typeNDJSON} {
+			major, minor, _ := strings.Cut(form, "/")
+			if (clause.Type == "*" || clause.Type == major) && (clause.SubType == "*" || clause.SubType == minor) {
+				return form
+			}
+		}
+	}
+	return ""
 }
 
 // wholeNumber reads an optional query parameter, 0 without it.

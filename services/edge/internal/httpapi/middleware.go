@@ -14,6 +14,7 @@ import (
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/id"
+	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/call"
 )
 
@@ -39,15 +40,31 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	if !requestIDForm.MatchString(rid) {
 		rid = id.New(id.Request)
 	}
-	w.Header().Set(headerRequestID, rid)
+	h := w.Header()
+	h.Set(headerRequestID, rid)
+	h.Set("X-Content-Type-Options", "nosniff")
+	if framingHidden(r) {
+		h.Set("Connection", "close")
+	}
 	ctx := context.WithValue(r.Context(), requestIDKey{}, rid)
 	r = r.WithContext(ctx)
+	a.paceBody(w, r)
 	paced := newPacedWriter(w, a.opt.WriteTimeout)
 	a.contained(paced, r)
 	paced.finish(a.opt.BodyGrace)
 	a.Logger.LogAttrs(ctx, slog.LevelDebug, "request served",
 		slog.String("request_id", rid), slog.String("route", r.Pattern),
 		slog.Int("status", paced.status), slog.Duration("took", time.Since(began)))
+}
+
+// framingHidden reports whether nobody can know here that a proxy in front saw
+// the request end at the same byte: net/http takes a Content-Length beside
+// Transfer-Encoding away, and any Transfer-Encoding from HTTP/1.0; and it lets the
+// preface of HTTP/2 through as a request. A connection
+// that went on could serve as the next request what the proxy took for this
+// one's body (RFC 9112, sections 6.1 and 11.2).
+func framingHidden(r *http.Request) bool {
+	return r.ProtoMajor != 1 || r.ProtoMinor == 0 || len(r.TransferEncoding) > 0
 }
 
 // contained routes the request and keeps its panic in it.
@@ -66,9 +83,13 @@ func (a *api) contain(w *pacedWriter, r *http.Request) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
+	stack := debug.Stack()
+	if p, ok := v.(*jsonrpc.PanicError); ok {
+		stack = p.Stack // of the member of a batch
+	}
 	a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
 		slog.String("request_id", requestID(r.Context())), slog.String("route", r.Pattern),
-		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		slog.Any("panic", v), slog.String("stack", string(stack)))
 	if w.begun() {
 		panic(http.ErrAbortHandler)
 	}
@@ -85,7 +106,7 @@ func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 		}
 		info := &call.Info{
 			Principal: p, BaseURL: a.baseURL(r),
-			IdempotencyKey: unquote(r.Header.Get("Idempotency-Key")),
+			IdempotencyKey: unquote(strings.Join(r.Header.Values("Idempotency-Key"), ", ")),
 		}
 		next(w, r.WithContext(call.With(r.Context(), info)))
 	}

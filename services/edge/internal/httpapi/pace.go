@@ -89,8 +89,19 @@ func (w *pacedWriter) FlushError() error {
 // Unwrap lets http.ResponseController find the connection.
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// body bounds the request's body in size and in time. A route that takes none
-// has it read and dropped here, so that its connection can be used again.
+// paceBody bounds the request's body in time, whoever reads it: the server reads
+// what no route wants, without a deadline of its own, before it answers.
+func (a *api) paceBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return
+	}
+	paced := &pacedBody{ReadCloser: r.Body, began: time.Now(), grace: a.opt.BodyGrace, rc: http.NewResponseController(w)}
+	paced.arm()
+	r.Body = paced
+}
+
+// body bounds the request's body in size. A route that takes none has it read
+// and dropped here, so that its connection can be used again.
 func (a *api) body(limit int64, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
@@ -101,11 +112,7 @@ func (a *api) body(limit int64, next http.HandlerFunc) http.HandlerFunc {
 			a.failAs(w, r, tooLarge(limit))
 			return
 		}
-		paced := &pacedBody{
-			ReadCloser: r.Body, began: time.Now(), grace: a.opt.BodyGrace, rc: http.NewResponseController(w),
-		}
-		paced.arm()
-		r.Body = http.MaxBytesReader(w, paced, limit)
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if r.Method != http.MethodPost {
 			if _, err := io.Copy(io.Discard, r.Body); err != nil {
 				a.failBody(w, r, err)
@@ -121,8 +128,10 @@ func tooLarge(limit int64) *errs.Error {
 	return errs.New(errs.PayloadTooLarge, "").With("limit_bytes", limit)
 }
 
-// failBody answers a body that could not be read.
+// failBody answers a body that could not be read. Where the next request would
+// begin is not known.
 func (a *api) failBody(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Connection", "close")
 	tooBig, over := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case over:
@@ -154,9 +163,10 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	b.arm()
 	n, err := b.ReadCloser.Read(p)
 	b.n += int64(n)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		// The server watches the connection for its end from here on: a deadline
-		// that passes then would end the request.
+		// that passes then would end the request. After any other error it stays:
+		// the server tries to read the rest.
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err

@@ -35,6 +35,8 @@ var (
 	errNotAccepted = errs.New(errs.InvalidRequest, "Accept must allow text/event-stream, application/x-ndjson or application/json.")
 	errSlowBody    = errs.New(errs.InvalidRequest, "The body came too slowly.")
 	errBrokenBody  = errs.New(errs.InvalidRequest, "The body could not be read.")
+	errHandshake   = errs.New(errs.InvalidRequest, "Sec-WebSocket-Key must be there once: 16 bytes in base64.")
+	errVersion     = errs.New(errs.InvalidRequest, "The WebSocket protocol must be version 13.")
 	errNoUpgrade   = errs.New(errs.InvalidRequest, "This route is for WebSocket upgrades only.")
 	errOrigin      = errs.New(errs.PermissionDenied, "Pages of this origin may not open a WebSocket here.")
 	errPreflight   = errs.New(errs.PermissionDenied, "Pages of this origin may not do this here.")
@@ -103,7 +105,7 @@ func errorHeaders(h http.Header, status int, e *errs.Error) {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", retryAfter(e))
 	case http.StatusUpgradeRequired:
-		h.Set("Connection", "Upgrade")
+		h.Add("Connection", "Upgrade") // it may be about to close, too
 		h.Set("Upgrade", "websocket")
 	case http.StatusUnsupportedMediaType:
 		h.Set("Accept", typeJSON)
@@ -125,7 +127,6 @@ func retryAfter(e *errs.Error) string {
 func (a *api) respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
 	if call.From(r.Context()).Replayed() {
 		h.Set("Idempotency-Replayed", "true")
 	}

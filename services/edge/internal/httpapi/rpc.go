@@ -43,8 +43,13 @@ func (a *api) serveRPC(w http.ResponseWriter, r *http.Request) {
 
 // isJSON checks the media type of a body.
 func isJSON(h http.Header) bool {
-	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return false
+	for _, enc := range h.Values("Content-Encoding") {
+		if enc != "" && !strings.EqualFold(enc, "identity") {
+			return false
+		}
+	}
+	if len(h.Values("Content-Type")) > 1 {
+		return false // who reads which cannot be known
 	}
 	mediaType, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil || mediaType != typeJSON && mediaType != "application/json-rpc" {

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"encoding/base64"
 	"net/http"
-	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
+	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/streams"
@@ -13,12 +16,19 @@ const routeSocket = "/ws"
 
 // serveSocket is GET /ws.
 func (a *api) serveSocket(w http.ResponseWriter, r *http.Request) {
+	status, bad := handshake(r)
 	switch {
-	case !asksUpgrade(r.Header):
-		a.refuse(w, r, http.StatusUpgradeRequired, errNoUpgrade)
+	case bad == errNoUpgrade:
+		a.refuse(w, r, status, bad)
 		return
 	case !a.originAllowed(r):
 		a.refuse(w, r, http.StatusForbidden, errOrigin)
+		return
+	case bad != nil:
+		if bad == errVersion {
+			w.Header().Set("Sec-WebSocket-Version", webSocketVersion)
+		}
+		a.refuse(w, r, status, bad)
 		return
 	}
 	info := call.From(r.Context())
@@ -35,7 +45,28 @@ func credential(p *auth.Principal) streams.Credential {
 	return streams.Credential{KeyID: p.KeyID, Secret: p.Secret, Expires: p.Expires}
 }
 
-// asksUpgrade reports whether a request is for a WebSocket.
-func asksUpgrade(h http.Header) bool {
-	return strings.Contains(strings.ToLower(h.Get("Connection")), "upgrade") && strings.EqualFold(h.Get("Upgrade"), "websocket")
+const (
+	webSocketVersion = "13"
+	// webSocketKey is how many bytes a client's nonce has.
+	webSocketKey = 16
+)
+
+// handshake checks a request for a WebSocket as RFC 6455, section 4.2.1, has it,
+// before the library does: that answers in its own words, which repeat what the
+// client sent.
+func handshake(r *http.Request) (status int, bad *errs.Error) {
+	h := r.Header
+	asks := httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") && httpguts.HeaderValuesContainsToken(h["Upgrade"], "websocket")
+	if !asks || !r.ProtoAtLeast(1, 1) {
+		return http.StatusUpgradeRequired, errNoUpgrade
+	}
+	if v := h["Sec-Websocket-Version"]; len(v) != 1 || v[0] != webSocketVersion {
+		return http.StatusUpgradeRequired, errVersion
+	}
+	if keys := h["Sec-Websocket-Key"]; len(keys) == 1 {
+		if nonce, err := base64.StdEncoding.DecodeString(keys[0]); err == nil && len(nonce) == webSocketKey {
+			return 0, nil
+		}
+	}
+	return http.StatusBadRequest, errHandshake
 }

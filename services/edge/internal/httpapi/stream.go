@@ -63,7 +63,6 @@ func (a *api) stream(ctx context.Context, w http.ResponseWriter, f *format, even
 	h.Set("Content-Type", f.mediaType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	buf := make([]byte, 0, streamBuffer)

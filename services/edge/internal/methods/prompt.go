@@ -172,7 +172,10 @@ func idempotencyKey(info *call.Info, param string) (string, error) {
 		return "", errs.Param("/idempotency_key", "The Idempotency-Key header cannot name one call of a batch: give each its own idempotency_key.")
 	case param != "" && param != header:
 		return "", errs.Param("/idempotency_key", "The Idempotency-Key header says otherwise.")
-	default:
-		return header, nil
 	}
+	// The params were checked; a header may hold what JSON cannot.
+	if bad := idempotencyName(header); bad != "" {
+		return "", errs.Param("/idempotency_key", bad)
+	}
+	return header, nil
 }

@@ -156,6 +156,9 @@ func name(s string) string {
 	if hasControl(s) {
 		return "Control characters are not allowed."
 	}
+	if !utf8.ValidString(s) {
+		return "The text must be UTF-8."
+	}
 	return ""
 }
 

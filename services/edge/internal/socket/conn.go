@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -112,8 +113,12 @@ func (c *conn) spawn(work func()) bool {
 func (c *conn) contained(work func()) {
 	defer func() {
 		if v := recover(); v != nil {
+			stack := debug.Stack()
+			if p, ok := v.(*jsonrpc.PanicError); ok {
+				stack = p.Stack // of the member of a batch
+			}
 			c.srv.log.LogAttrs(c.ctx, slog.LevelError, "WebSocket panicked",
-				slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+				slog.Any("panic", v), slog.String("stack", string(stack)))
 			c.cancel(errPanic)
 		}
 	}()
@@ -125,11 +130,13 @@ func (c *conn) readLoop() {
 		frame, err := c.readFrame()
 		switch {
 		case errors.Is(err, errBinary):
-			// Aside, because the reader must go on to see the peer's answer.
-			c.spawn(func() { c.shut(errs.CloseProtocol, "send text frames only") })
+			c.refuse(errs.CloseProtocol, "send text frames only")
 			continue
 		case err != nil:
 			return
+		case !utf8.Valid(frame): // RFC 6455, section 8.1
+			c.refuse(errs.CloseCode(websocket.StatusInvalidFramePayloadData), "text must be UTF-8")
+			continue
 		}
 		if !c.takeSlot() {
 			continue // the connection ends: what still comes is not served
@@ -138,6 +145,18 @@ func (c *conn) readLoop() {
 			defer func() { <-c.slots }()
 			c.serve(frame)
 		})
+	}
+}
+
+// refuse begins to end the connection for what the peer sent: aside, because the
+// reader must go on to see the peer's answer, and once, because a peer can send
+// a million such messages until it is over.
+func (c *conn) refuse(code errs.CloseCode, reason string) {
+	select {
+	case <-c.closing:
+	default:
+		c.stopAccepting()
+		c.spawn(func() { c.shut(code, reason) })
 	}
 }
 

@@ -11,11 +11,12 @@ import (
 	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/ratelimit"
+	"codexgateway.dev/pkg/ticket"
 )
 
 // All returns the schema of the whole gateway.
 func All() docstore.Schema {
-	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema(), apikey.Schema(), ratelimit.Schema()}
+	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema(), apikey.Schema(), ratelimit.Schema(), ticket.Schema()}
 	s = append(s, job.Schema()...)
 	return append(s, conversation.Schema()...)
 }

@@ -19,6 +19,7 @@ import (
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/pkg/ticket"
 	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/httpapi"
@@ -121,12 +122,13 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
 	gate := admit.New()
+	tickets := auth.NewTickets(ticket.NewStore(deps.Docs, deps.Now), nil)
 	s.sockets = socket.New(svc, gate, deps.Logger, socket.Options{
 		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{key}, Gate: gate,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{tickets, key}, Tickets: tickets, Gate: gate,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, ExecBody: cfg.BodyLimitExec, OtherBody: cfg.BodyLimitOther,

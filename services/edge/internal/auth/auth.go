@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/secret"
@@ -12,12 +11,6 @@ import (
 
 // Challenge is the WWW-Authenticate of every 401.
 const Challenge = `Bearer realm="codexgateway"`
-
-// Headers that carry a credential.
-const (
-	HeaderAPIKey        = "X-API-Key" //nolint:gosec // the name of a header
-	HeaderAuthorization = "Authorization"
-)
 
 // ErrNotMine is a [Method]'s answer to a credential that is not of its kind.
 var ErrNotMine = errors.New("auth: not a credential of this kind")
@@ -36,8 +29,13 @@ type Authenticator interface {
 // another.
 type Scheme string
 
-// Bearer is X-API-Key, or Authorization: Bearer.
-const Bearer Scheme = "Bearer"
+// The schemes there are.
+const (
+	// Bearer is X-API-Key, or Authorization: Bearer.
+	Bearer Scheme = "Bearer"
+	// Ticket is Authorization: Ticket, or a subprotocol of a WebSocket.
+	Ticket Scheme = "Ticket"
+)
 
 // Credential is what a request presents.
 type Credential struct {
@@ -59,11 +57,10 @@ var _ Authenticator = Chain(nil)
 
 // Authenticate implements Authenticator.
 func (chain Chain) Authenticate(ctx context.Context, r *http.Request) (Principal, error) {
-	shown, err := presented(r.Header)
+	c, err := presented(r.Header)
 	if err != nil {
 		return Principal{}, err
 	}
-	c := Credential{Scheme: Bearer, Token: secret.NewValue(shown)}
 	for _, m := range chain {
 		p, err := m.Identify(ctx, c)
 		if !errors.Is(err, ErrNotMine) {
@@ -71,26 +68,4 @@ func (chain Chain) Authenticate(ctx context.Context, r *http.Request) (Principal
 		}
 	}
 	return Principal{}, Invalid()
-}
-
-// presented returns the one credential of a request. Two different ones are
-// refused: which of them a proxy in front checked cannot be known.
-func presented(h http.Header) (string, error) {
-	keys := append([]string(nil), h.Values(HeaderAPIKey)...)
-	for _, v := range h.Values(HeaderAuthorization) {
-		scheme, token, ok := strings.Cut(v, " ")
-		if !ok || !strings.EqualFold(scheme, "Bearer") {
-			return "", errs.New(errs.Unauthenticated, "The Authorization header must be Bearer and the key.")
-		}
-		keys = append(keys, strings.TrimSpace(token))
-	}
-	if len(keys) == 0 || keys[0] == "" {
-		return "", errs.New(errs.Unauthenticated, "")
-	}
-	for _, k := range keys[1:] {
-		if k != keys[0] {
-			return "", errs.New(errs.Unauthenticated, "The request carries two different keys.")
-		}
-	}
-	return keys[0], nil
 }

@@ -69,6 +69,8 @@ type Deps struct {
 	// Streams counts the WebSockets, event streams and long polls.
 	Streams *streams.Set
 	Auth    auth.Authenticator
+	// Tickets makes them; Auth knows them.
+	Tickets *auth.Tickets
 	// Gate admits every call.
 	Gate   *admit.Gate
 	Health *chassis.Health
@@ -93,8 +95,8 @@ type api struct {
 
 // Handler builds the routes.
 func Handler(d Deps, opt Options) (http.Handler, error) {
-	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Gate == nil || d.Health == nil || d.Logger == nil {
-		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Gate, Health and Logger are required")
+	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Tickets == nil || d.Gate == nil || d.Health == nil || d.Logger == nil {
+		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Tickets, Gate, Health and Logger are required")
 	}
 	a := &api{Deps: d, opt: opt.orDefaults(), publicOrigin: origin.Of(opt.PublicURL), calls: jsonrpc.NewMux()}
 	d.Methods.Register(a.calls)

@@ -30,6 +30,8 @@ var (
 	errPollOver  = errors.New("httpapi: the wait is over")
 )
 
+const routeEvents = "/v1/jobs/{id}/events"
+
 // serveEvents is GET /v1/jobs/{id}/events.
 func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 	form := accepted(r.Header)

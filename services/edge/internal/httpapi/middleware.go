@@ -99,6 +99,10 @@ func (a *api) contain(w *pacedWriter, r *http.Request) {
 // authenticate finds out who asks, before anything of the body is read.
 func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if ticketMisplaced(r) {
+			a.failAs(w, r, errTicketRoute)
+			return
+		}
 		p, err := a.Auth.Authenticate(r.Context(), r)
 		if err != nil {
 			a.failAs(w, r, err)

@@ -21,6 +21,7 @@ import (
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/ticket"
 	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/edgetest"
@@ -76,7 +77,8 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
 		Methods: svc, Sockets: socket.New(svc, admit.New(), log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a, Gate: admit.New(),
-		Health: chassis.NewHealth(env.Log), Logger: log,
+		Tickets: auth.NewTickets(ticket.NewStore(env.Platform.Docs, time.Now), nil),
+		Health:  chassis.NewHealth(env.Log), Logger: log,
 	}, httpapi.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -123,6 +123,16 @@ func retryAfter(e *errs.Error) string {
 	return strconv.FormatInt(max(1, int64(math.Ceil(float64(ms)/1000))), 10)
 }
 
+// respondJSON writes a value as the whole answer.
+func (a *api) respondJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	a.respond(w, r, status, typeJSON, body)
+}
+
 // respond writes a whole answer, compressed where that pays.
 func (a *api) respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
 	h := w.Header()

@@ -54,8 +54,9 @@ func (a *api) table() []route {
 		{routeRPC, post, keyed, "", a.opt.RPCBody, a.serveRPC},
 		{"/exec", post, keyed, apikey.JobsWrite, a.opt.ExecBody, a.serveExec},
 		{routeSocket, get, keyed, "", small, a.serveSocket},
-		{"/v1/jobs/{id}/events", get, keyed, apikey.JobsRead, small, a.serveEvents},
+		{routeEvents, get, keyed, apikey.JobsRead, small, a.serveEvents},
 		{"/v1/jobs/{id}/artifacts/{name}", get, keyed, apikey.JobsRead, small, a.serveArtifact},
+		{"/v1/tickets", post, keyed, "", small, a.serveTicket},
 	}
 	if a.Blobs != nil {
 		rows = append(rows,

@@ -9,6 +9,7 @@ import (
 	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/ratelimit"
+	"codexgateway.dev/pkg/ticket"
 )
 
 // announcePage is how many queued jobs are read at once at start.
@@ -20,11 +21,15 @@ const leasePage = 500
 // farFuture bounds "all queued jobs, whenever they are due".
 const farFuture = 100 * 365 * 24 * time.Hour
 
+// purgeEvery is how often expired documents are looked for.
+const purgeEvery = time.Hour
+
 // Sweeper finds due work and repairs it. One goroutine uses it.
 type Sweeper struct {
 	Jobs   *job.Store
-	Docs   *docstore.Store
 	Claims *idempotency.Store
+	// Docs holds the collections whose expired documents nobody else removes.
+	Docs   *docstore.Store
 	Leases *job.LeaseWatch
 	Wishes *job.CancelWatch
 	Batch  int
@@ -41,6 +46,7 @@ type Sweeper struct {
 	Now    func() time.Time
 
 	upkept time.Time // when the last upkeep was
+	purged time.Time // when expired documents were last looked for
 }
 
 // Once repairs up to Batch jobs per reason, removes what has expired and returns
@@ -70,8 +76,29 @@ func (s *Sweeper) Once(ctx context.Context) Load {
 		}
 		s.upkept = s.Now()
 	}
+	if s.Now().Sub(s.purged) >= purgeEvery {
+		s.purge(ctx)
+	}
 	return load
 }
+
+// purge removes what has expired and is in nobody's way: its readers look at the
+// time themselves.
+func (s *Sweeper) purge(ctx context.Context) {
+	s.purged = s.Now()
+	for _, collection := range purgeable() {
+		n, err := s.Docs.PurgeExpired(ctx, collection, s.Now(), s.Batch)
+		if err != nil {
+			s.failed(ctx, "purge", err, slog.String("collection", collection))
+		}
+		if n > 0 {
+			s.purged = time.Time{} // there may be more
+		}
+	}
+}
+
+// purgeable are the collections that are purged together.
+func purgeable() []string { return []string{ticket.Collection} }
 
 // queued counts the jobs that may be claimed, and repairs those that have
 // waited for too long.

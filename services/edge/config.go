@@ -8,6 +8,7 @@ import (
 
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/services/edge/internal/issuers"
 	"codexgateway.dev/services/edge/internal/origin"
 )
 
@@ -18,6 +19,8 @@ type Config struct {
 	AdminKey  secret.Value `env:"CODEXGW_ADMIN_KEY" doc:"The admin key: it may do everything, for the tenant \"default\"."`
 	PublicURL string       `env:"CODEXGW_PUBLIC_URL" doc:"The gateway as clients see it, for links in answers; as the request says if not set."`
 	Origins   []string     `env:"CODEXGW_CORS_ORIGINS" doc:"Origins whose pages may call the gateway and open WebSockets, besides its own: https://app.example.com, or https://*.example.com for every host below example.com. None if not set."`
+
+	OIDCIssuers string `env:"CODEXGW_OIDC_ISSUERS" doc:"Issuers of OpenID Connect tokens that are taken instead of keys: a JSON list of rules, or the path of a file with one. See the operations guide."`
 
 	BodyLimitJSONRPC int64 `env:"CODEXGW_BODY_LIMIT_JSONRPC,default=8388608" min:"1024" doc:"The largest body of /jsonrpc in bytes."`
 	BodyLimitExec    int64 `env:"CODEXGW_BODY_LIMIT_EXEC,default=8388608" min:"1024" doc:"The largest body of /exec in bytes."`
@@ -51,6 +54,9 @@ func (c *Config) Validate() []error {
 	}
 	if _, err := origin.Parse(c.Origins); err != nil {
 		problems = append(problems, fmt.Errorf("CODEXGW_CORS_ORIGINS: %w", err))
+	}
+	if _, err := issuers.Parse(c.OIDCIssuers); err != nil {
+		problems = append(problems, fmt.Errorf("CODEXGW_OIDC_ISSUERS: %w", err))
 	}
 	return problems
 }

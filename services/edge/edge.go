@@ -24,6 +24,7 @@ import (
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
+	"codexgateway.dev/services/edge/internal/issuers"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/origin"
 	"codexgateway.dev/services/edge/internal/socket"
@@ -85,6 +86,7 @@ type Service struct {
 	hub     *hub.Hub
 	sockets *socket.Server
 	streams *streams.Set
+	issuers *issuers.Set
 	handler http.Handler
 
 	ready chan struct{}
@@ -113,6 +115,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
+	rules, err := issuers.Parse(cfg.OIDCIssuers)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	s := &Service{cfg: cfg, deps: deps, streams: streams.New(cfg.MaxStreams), ready: make(chan struct{})}
 	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{
 		RingBytes: cfg.RingBytes, SlowAfter: cfg.SlowAfter, CheckEvery: cfg.PositionCheck,
@@ -122,13 +128,14 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
 	gate := admit.New()
+	s.issuers = issuers.New(rules, deps.Now, deps.Logger)
 	tickets := auth.NewTickets(ticket.NewStore(deps.Docs, deps.Now), nil)
 	s.sockets = socket.New(svc, gate, deps.Logger, socket.Options{
 		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{tickets, key}, Tickets: tickets, Gate: gate,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{tickets, key, s.issuers}, Tickets: tickets, Gate: gate,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, ExecBody: cfg.BodyLimitExec, OtherBody: cfg.BodyLimitOther,
@@ -172,6 +179,7 @@ func (s *Service) Run(ctx context.Context) error {
 		ln = netutil.LimitListener(ln, s.cfg.MaxConns)
 	}
 	group := chassis.NewInnerGroup(s.deps.Logger, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
+	group.Add(chassis.Component{Name: "issuers", Close: s.issuers.Close})
 	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})
 	group.Add(chassis.HTTPServer("http", ln, s.handler, s.deps.Logger))
 	group.Add(chassis.Component{

@@ -1,5 +1,6 @@
 // Package httpapi is the edge's HTTP routes: JSON-RPC, the WebSocket's
-// upgrade, the event stream of a job in its three forms, artifacts and health.
+// upgrade, a job as codex exec prints it, the event stream of a job in its three
+// forms, artifacts and health.
 //
 // It guarantees that every answer carries a request id; that what is refused is
 // refused as JSON-RPC where the client speaks it and as an RFC 9457 problem

@@ -80,6 +80,22 @@ func TestExecNeedsBothScopes(t *testing.T) {
 	}
 }
 
+// A job that is stored is named, whatever fails after that.
+func TestExecThatCannotBeWatchedNamesItsJob(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := startHub(t, open{}, hub.Options{MaxWatchers: 1})
+		b.exec() // the one watcher
+		status, jobID, _ := b.exec()
+		if status != http.StatusServiceUnavailable {
+			t.Errorf("status %d, want 503", status)
+		}
+		if _, err := b.Jobs.Get(t.Context(), edgetest.Tenant, jobID); err != nil {
+			t.Errorf("the job %q that the answer names: %v", jobID, err)
+		}
+	})
+}
+
 // The lines have no word for an instance that goes away: the stream is cut, so
 // that nobody takes its end for the turn's.
 func TestDrainCutsExec(t *testing.T) {

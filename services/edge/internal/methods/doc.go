@@ -7,5 +7,6 @@
 // whatever fails after that.
 //
 // The edge's HTTP and WebSocket transports register it on their tables; the
-// events route shares [Service.Page] with job.events.
+// events route shares [Service.Page] with job.events, the exec route
+// [Service.Submit] with conversation.prompt.
 package methods

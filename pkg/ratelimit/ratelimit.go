@@ -39,7 +39,7 @@ const (
 
 const (
 	// exchangeTime bounds one exchange with the store.
-	exchangeTime = 2 * time.Second
+	exchangeTime = 5 * time.Second
 	// attempts bounds the compare-and-sets of one exchange.
 	attempts = 8
 	// leastPause is how long a key is at least refused from memory.

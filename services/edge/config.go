@@ -8,11 +8,13 @@ import (
 
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/secret"
+	"codexgateway.dev/services/edge/internal/attempts"
 	"codexgateway.dev/services/edge/internal/issuers"
 	"codexgateway.dev/services/edge/internal/origin"
 )
 
-// Config is the edge's environment. Zero values of limits mean their defaults.
+// Config is the edge's environment. Zero values of limits mean their defaults,
+// those of keys and addresses that there is none.
 type Config struct {
 	Listen chassis.ListenConfig
 
@@ -31,6 +33,13 @@ type Config struct {
 	MaxStreams       int `env:"CODEXGW_MAX_STREAMS,default=10000" min:"1" doc:"Open WebSockets and event streams of an instance; more are answered 503."`
 	MaxSubscriptions int `env:"CODEXGW_MAX_SUBSCRIPTIONS,default=100" min:"1" doc:"Subscriptions of one WebSocket."`
 	MaxInFlight      int `env:"CODEXGW_MAX_IN_FLIGHT,default=32" min:"1" doc:"Requests of one WebSocket that are served at once; reading pauses at it."`
+
+	RateLimit        int      `env:"CODEXGW_RATE_LIMIT,default=100" min:"0" doc:"Calls of a key in any minute, on all instances together, if the key does not say itself; 0: no limit."`
+	RateLimitAdmin   int      `env:"CODEXGW_RATE_LIMIT_ADMIN,default=60000" min:"0" doc:"The same of the admin key."`
+	MaxCallsPerKey   int      `env:"CODEXGW_MAX_CALLS_PER_KEY,default=100" min:"0" doc:"Calls of a key that an instance serves at once, those that wait for a job included; not of the admin key. 0: no limit."`
+	MaxStreamsPerKey int      `env:"CODEXGW_MAX_STREAMS_PER_KEY,default=100" min:"0" doc:"Open WebSockets, event streams and long polls of a key on an instance; not of the admin key. 0: no limit."`
+	AuthFailures     int      `env:"CODEXGW_AUTH_FAILURES,default=20" min:"0" doc:"Wrong credentials a minute that one address may show an instance (IPv6: one /64) before it is answered 429 unseen; 0: no limit."`
+	TrustedProxies   []string `env:"CODEXGW_TRUSTED_PROXIES" doc:"Networks of load balancers, such as 10.0.0.0/8, whose X-Forwarded-For says where a request comes from."`
 
 	// RingBytes, SlowAfter and PositionCheck tune the hub.
 	RingBytes     int           `env:"CODEXGW_STREAM_RING_BYTES,default=1048576" min:"0" doc:"How many bytes of events a live stream may be behind its job; the newest that many of each watched job are kept in memory."`
@@ -57,6 +66,9 @@ func (c *Config) Validate() []error {
 	}
 	if _, err := issuers.Parse(c.OIDCIssuers); err != nil {
 		problems = append(problems, fmt.Errorf("CODEXGW_OIDC_ISSUERS: %w", err))
+	}
+	if _, err := attempts.ParseProxies(c.TrustedProxies); err != nil {
+		problems = append(problems, fmt.Errorf("CODEXGW_TRUSTED_PROXIES: %w", err))
 	}
 	return problems
 }

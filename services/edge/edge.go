@@ -18,9 +18,11 @@ import (
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/pkg/ratelimit"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/pkg/ticket"
 	"codexgateway.dev/services/edge/internal/admit"
+	"codexgateway.dev/services/edge/internal/attempts"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
@@ -87,6 +89,7 @@ type Service struct {
 	sockets *socket.Server
 	streams *streams.Set
 	issuers *issuers.Set
+	limits  *ratelimit.Limiter
 	handler http.Handler
 
 	ready chan struct{}
@@ -127,15 +130,29 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
 		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
-	gate := admit.New()
 	s.issuers = issuers.New(rules, deps.Now, deps.Logger)
 	tickets := auth.NewTickets(ticket.NewStore(deps.Docs, deps.Now), nil)
+	if s.limits, err = ratelimit.New(deps.Docs, deps.Now, ratelimit.Options{Logger: deps.Logger}); err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	guard, err := attempts.New(cfg.AuthFailures, deps.Now)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	proxies, err := attempts.ParseProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	gate := admit.New(s.limits, admit.Options{
+		Rate: cfg.RateLimit, AdminRate: cfg.RateLimitAdmin, Calls: cfg.MaxCallsPerKey, Streams: cfg.MaxStreamsPerKey,
+	})
 	s.sockets = socket.New(svc, gate, deps.Logger, socket.Options{
 		InFlight: cfg.MaxInFlight, Subscriptions: cfg.MaxSubscriptions,
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
 		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{tickets, key, s.issuers}, Tickets: tickets, Gate: gate,
+		Guard: guard, Proxies: proxies,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
 		PublicURL: cfg.PublicURL, RPCBody: cfg.BodyLimitJSONRPC, ExecBody: cfg.BodyLimitExec, OtherBody: cfg.BodyLimitOther,
@@ -181,6 +198,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group := chassis.NewInnerGroup(s.deps.Logger, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
 	group.Add(chassis.Component{Name: "issuers", Close: s.issuers.Close})
 	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})
+	group.Add(chassis.Component{Name: "limits", Run: s.limits.Run})
 	group.Add(chassis.HTTPServer("http", ln, s.handler, s.deps.Logger))
 	group.Add(chassis.Component{
 		Name:  "streams",

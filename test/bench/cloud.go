@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"codexgateway.dev/events"
@@ -108,6 +109,7 @@ func (b *bench) serviceEnv(name, addr string) []string {
 	_, port, _ := net.SplitHostPort(addr) // it is one of ours
 	return []string{
 		"PORT=" + port, "CODEXGW_ADDR=" + addr, "CODEXGW_ADMIN_KEY=" + cloudKey, "CODEXGW_LOG_FORMAT=json",
+		"CODEXGW_RATE_LIMIT_ADMIN=" + strconv.Itoa(benchRate),
 		"CODEXGW_CODEX=" + b.codex.Dir, "CODEXGW_WORKER_DIR=" + filepath.Join(b.dir, "cloud", name),
 	}
 }

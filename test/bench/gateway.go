@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,7 +38,7 @@ type gateway struct {
 // up starts codexgw up and waits for its ready line.
 func (b *bench) up(ctx context.Context, dir, addr string, env []string, args ...string) (*gateway, error) {
 	args = append([]string{"up", "--data", dir, "--addr", addr}, args...)
-	p, err := b.launch(ctx, append([]string{"CODEXGW_CODEX=" + b.codex.Dir, "CODEXGW_LOG_FORMAT=text"}, env...), b.gateway, args...)
+	p, err := b.launch(ctx, append([]string{"CODEXGW_CODEX=" + b.codex.Dir, "CODEXGW_LOG_FORMAT=text", "CODEXGW_RATE_LIMIT_ADMIN=" + strconv.Itoa(benchRate)}, env...), b.gateway, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"codexgateway.dev/pkg/ratelimit"
 	"codexgateway.dev/services/edge/internal/auth"
 )
 
@@ -15,6 +16,12 @@ type Info struct {
 	BaseURL string
 	// IdempotencyKey is the header's; empty on transports without headers.
 	IdempotencyKey string
+	// Quota is what the key had left after its last call, as the gate noted it: of
+	// a batch, after its last member. The transport reads it once all are served.
+	Quota ratelimit.State
+	// Leave ends the call that the request is, once, before the request ends: a
+	// stream has a bound of its own. nil: it is no call.
+	Leave func()
 	// Batch is true when the request holds several calls: the header cannot say
 	// which of them it means.
 	Batch bool

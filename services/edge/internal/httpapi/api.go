@@ -9,6 +9,7 @@ import (
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/admit"
+	"codexgateway.dev/services/edge/internal/attempts"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
@@ -61,7 +62,8 @@ func (o Options) orDefaults() Options {
 	return o
 }
 
-// Deps is what the routes work on. Blobs may be nil, all else is required.
+// Deps is what the routes work on. Blobs, Guard and Proxies may be nil, all else
+// is required.
 type Deps struct {
 	Methods *methods.Service
 	Sockets *socket.Server
@@ -72,8 +74,11 @@ type Deps struct {
 	// Tickets makes them; Auth knows them.
 	Tickets *auth.Tickets
 	// Gate admits every call.
-	Gate   *admit.Gate
-	Health *chassis.Health
+	Gate *admit.Gate
+	// Guard counts failed authentications; Proxies say whose.
+	Guard   *attempts.Guard
+	Proxies attempts.Proxies
+	Health  *chassis.Health
 	// Blobs serves the signed URLs of a platform whose bucket does not.
 	Blobs  http.Handler
 	Logger *slog.Logger

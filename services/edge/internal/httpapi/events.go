@@ -12,7 +12,6 @@ import (
 	"github.com/munnerz/goautoneg"
 
 	"codexgateway.dev/pkg/errs"
-	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/streams"
@@ -80,9 +79,8 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 
 // watch answers from the hub, within the bound of open streams.
 func (a *api) watch(w http.ResponseWriter, r *http.Request, form, jobID string, after int64, wait time.Duration) {
-	stream, ok := a.Streams.Open(credential(&call.From(r.Context()).Principal))
+	stream, ok := a.open(w, r)
 	if !ok {
-		a.fail(w, r, errStreams)
 		return
 	}
 	defer stream.Close()

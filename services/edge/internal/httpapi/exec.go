@@ -32,9 +32,8 @@ func (a *api) serveExec(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	stream, ok := a.Streams.Open(credential(&info.Principal)) // before the submit: what is refused has no effect
+	stream, ok := a.open(w, r) // before the submit: what is refused has no effect
 	if !ok {
-		a.fail(w, r, errStreams)
 		return
 	}
 	defer stream.Close()

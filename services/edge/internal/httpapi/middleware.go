@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"codexgateway.dev/pkg/apikey"
@@ -99,15 +100,24 @@ func (a *api) contain(w *pacedWriter, r *http.Request) {
 // authenticate finds out who asks, before anything of the body is read.
 func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		from := a.Proxies.Client(r)
+		if after, over := a.Guard.Over(from, r.Header); over {
+			a.failAs(w, r, errGuesses.With("retry_after_ms", after.Milliseconds()))
+			return
+		}
 		if ticketMisplaced(r) {
 			a.failAs(w, r, errTicketRoute)
 			return
 		}
 		p, err := a.Auth.Authenticate(r.Context(), r)
 		if err != nil {
+			if errs.CodeOf(err) == errs.Unauthenticated {
+				a.Guard.Failed(from, r.Header)
+			}
 			a.failAs(w, r, err)
 			return
 		}
+		a.Guard.Passed(r.Header)
 		info := &call.Info{
 			Principal: p, BaseURL: a.baseURL(r),
 			IdempotencyKey: unquote(strings.Join(r.Header.Values("Idempotency-Key"), ", ")),
@@ -120,12 +130,29 @@ func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 // call.
 func (a *api) admitted(need apikey.Scope, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := a.Gate.Call(r.Context(), need); err != nil {
+		ctx := r.Context()
+		info := call.From(ctx)
+		info.Leave = sync.OnceFunc(func() { a.Gate.Leave(ctx) })
+		defer info.Leave()
+		err := a.Gate.Call(ctx, need)
+		a.Gate.Tell(w.Header(), info)
+		if err != nil {
 			a.fail(w, r, err)
 			return
 		}
 		next(w, r)
 	}
+}
+
+// counted counts a request that turned out to be no call; not ok: its key is over
+// its limit, and it was answered so.
+func (a *api) counted(w http.ResponseWriter, r *http.Request) (ok bool) {
+	err := a.Gate.Count(r.Context())
+	a.Gate.Tell(w.Header(), call.From(r.Context()))
+	if err != nil {
+		a.failAs(w, r, err)
+	}
+	return err == nil
 }
 
 // failAs is fail in the language of the route.

@@ -76,7 +76,7 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.streams.Draining(),
 	}
 	handler, err := httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: socket.New(svc, admit.New(), log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a, Gate: admit.New(),
+		Methods: svc, Sockets: socket.New(svc, admit.New(nil, admit.Options{}), log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a, Gate: admit.New(nil, admit.Options{}),
 		Tickets: auth.NewTickets(ticket.NewStore(env.Platform.Docs, time.Now), nil),
 		Health:  chassis.NewHealth(env.Log), Logger: log,
 	}, httpapi.Options{})

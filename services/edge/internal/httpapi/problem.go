@@ -14,6 +14,7 @@ import (
 
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/methods"
@@ -40,6 +41,7 @@ var (
 	errNoUpgrade   = errs.New(errs.InvalidRequest, "This route is for WebSocket upgrades only.")
 	errOrigin      = errs.New(errs.PermissionDenied, "Pages of this origin may not open a WebSocket here.")
 	errPreflight   = errs.New(errs.PermissionDenied, "Pages of this origin may not do this here.")
+	errGuesses     = errs.New(errs.RateLimited, "Too many wrong credentials came from this address.")
 	errStreams     = errs.New(errs.Overloaded, "Too many streams are open.")
 )
 
@@ -54,7 +56,12 @@ type problem struct {
 	Field     string    `json:"field,omitempty"`
 	Retryable bool      `json:"retryable"`
 	RequestID string    `json:"request_id"`
+	Violated  []string  `json:"violated-policies,omitempty"` //nolint:tagliatelle // draft-ietf-httpapi-ratelimit-headers
 }
+
+// typeQuota is the type of the problem that a limit of RateLimit-Policy is
+// reached (draft-ietf-httpapi-ratelimit-headers).
+const typeQuota = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 // fail answers with an error that any code may have returned: its registered
 // status, and nothing of its cause.
@@ -79,10 +86,14 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 // refuse answers with a problem.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, status int, e *errs.Error) {
 	errorHeaders(w.Header(), status, e)
-	body, err := json.Marshal(problem{
+	p := problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message(),
 		Code: e.Code, Field: e.Field, Retryable: errs.Lookup(e.Code).Retryable, RequestID: requestID(r.Context()),
-	})
+	}
+	if violated, ok := e.Data["violated_policies"].([]string); ok {
+		p.Type, p.Violated = typeQuota, violated
+	}
+	body, err := json.Marshal(p)
 	if err != nil { // strings and numbers always encode
 		w.WriteHeader(http.StatusInternalServerError)
 		return
@@ -104,6 +115,7 @@ func errorHeaders(h http.Header, status int, e *errs.Error) {
 		h.Set("WWW-Authenticate", auth.Challenge)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", retryAfter(e))
+		admit.Settle(h, e)
 	case http.StatusUpgradeRequired:
 		h.Add("Connection", "Upgrade") // it may be about to close, too
 		h.Set("Upgrade", "websocket")

@@ -72,7 +72,7 @@ func (a *api) mux() *http.ServeMux {
 	for _, row := range a.table() {
 		serve := row.serve
 		if row.access == keyed {
-			if row.pattern != routeRPC && row.pattern != routeSocket { // whose calls are admitted one by one
+			if row.pattern != routeRPC { // whose calls are admitted one by one
 				serve = a.admitted(row.scope, serve)
 			}
 			serve = a.authenticate(serve)

@@ -18,12 +18,16 @@ const routeRPC = "/jsonrpc"
 // serveRPC is POST /jsonrpc.
 func (a *api) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !isJSON(r.Header) {
-		a.refuse(w, r, http.StatusUnsupportedMediaType, errMediaType)
+		if a.counted(w, r) {
+			a.refuse(w, r, http.StatusUnsupportedMediaType, errMediaType)
+		}
 		return
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		a.failBody(w, r, err)
+		if a.counted(w, r) {
+			a.failBody(w, r, err)
+		}
 		return
 	}
 	ctx := r.Context()
@@ -32,9 +36,11 @@ func (a *api) serveRPC(w http.ResponseWriter, r *http.Request) {
 		RequestID: requestID(ctx),
 		Before:    func(ctx context.Context, method string) error { return a.Gate.Method(ctx, a.calls, method) },
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
+			a.Gate.Leave(ctx)
 			call.Log(ctx, a.Logger, method, took, err)
 		},
 	})
+	a.Gate.Tell(w.Header(), call.From(ctx))
 	if answer.Err != nil && errs.Lookup(answer.Err.Code).Envelope {
 		errorHeaders(w.Header(), answer.Status(), answer.Err)
 	}

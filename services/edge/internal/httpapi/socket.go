@@ -2,11 +2,13 @@ package httpapi
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 
 	"golang.org/x/net/http/httpguts"
 
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/services/edge/internal/admit"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/streams"
@@ -31,13 +33,31 @@ func (a *api) serveSocket(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, status, bad)
 		return
 	}
-	info := call.From(r.Context())
-	stream, ok := a.Streams.Open(credential(&info.Principal))
+	stream, ok := a.open(w, r)
 	if !ok {
-		a.fail(w, r, errStreams)
 		return
 	}
-	a.Sockets.Serve(w, r, info, stream)
+	a.Sockets.Serve(w, r, call.From(r.Context()), stream)
+}
+
+// open takes a place for a stream; not ok: it was answered. The request is no
+// longer one of the calls in hand then.
+func (a *api) open(w http.ResponseWriter, r *http.Request) (stream *streams.Stream, ok bool) {
+	info := call.From(r.Context())
+	stream, err := a.Streams.OpenAtMost(credential(&info.Principal), a.Gate.Streams(&info.Principal))
+	switch {
+	case errors.Is(err, streams.ErrKeyFull):
+		a.fail(w, r, admit.Busy(admit.PolicyStreams, "Too many streams of this key are open."))
+	case err != nil:
+		a.fail(w, r, errStreams)
+	}
+	if err != nil {
+		return nil, false
+	}
+	if info.Leave != nil {
+		info.Leave()
+	}
+	return stream, true
 }
 
 // credential is what a stream of the principal lives on.

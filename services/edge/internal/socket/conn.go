@@ -216,6 +216,7 @@ func (c *conn) serve(data []byte) {
 		RequestID: requestID,
 		Before:    func(ctx context.Context, method string) error { return c.srv.gate.Method(ctx, c.srv.mux, method) },
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
+			c.srv.gate.Leave(ctx)
 			call.Log(ctx, c.srv.log, method, took, err)
 		},
 	})

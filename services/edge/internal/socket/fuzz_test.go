@@ -54,7 +54,7 @@ func FuzzFrames(f *testing.F) {
 	}
 	log := &watched{}
 	set := streams.New(0)
-	srv := socket.New(&methods.Service{Now: time.Now, Version: "1", Draining: set.Draining()}, admit.New(), slog.New(slog.NewTextHandler(log, nil)), socket.Options{ReadLimit: 1 << 16})
+	srv := socket.New(&methods.Service{Now: time.Now, Version: "1", Draining: set.Draining()}, admit.New(nil, admit.Options{}), slog.New(slog.NewTextHandler(log, nil)), socket.Options{ReadLimit: 1 << 16})
 	pipes := edgetest.NewPipes()
 	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant}} // without a scope: what needs a job is refused
 	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

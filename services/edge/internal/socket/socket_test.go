@@ -74,7 +74,7 @@ func openHub(t *testing.T, opt socket.Options, hubOpt hub.Options, l net.Listene
 	b := &bench{Env: env, t: t, open: streams.New(0)}
 	srv := socket.New(&methods.Service{
 		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.open.Draining(),
-	}, admit.New(), env.Log, opt)
+	}, admit.New(nil, admit.Options{}), env.Log, opt)
 	info := &call.Info{Principal: auth.Principal{Tenant: edgetest.Tenant, Scopes: apikey.DefaultScopes()}, BaseURL: "http://gw"}
 	httpServer := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		stream, _ := b.open.Open(streams.Credential{KeyID: "key_test"})

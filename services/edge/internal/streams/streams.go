@@ -61,16 +61,33 @@ func (s *Set) Drain() { s.end(ErrDraining) }
 // Draining is closed by Drain.
 func (s *Set) Draining() <-chan struct{} { return s.life.Done() }
 
-// Open counts one more stream until it is closed; false: no place. A credential
-// whose key has ended meanwhile gets a stream that has ended.
+// Why there is no place for a stream: in the set, or for its key.
+var (
+	ErrFull    = errors.New("streams: too many are open")
+	ErrKeyFull = errors.New("streams: too many are open of the key")
+)
+
+// Open is OpenAtMost without a bound on the streams of a key; false: no place.
 func (s *Set) Open(c Credential) (*Stream, bool) {
+	st, err := s.OpenAtMost(c, 0)
+	return st, err == nil
+}
+
+// OpenAtMost counts one more stream until it is closed, unless the key has most
+// already; 0: as many as there is place for. The error is ErrFull or ErrKeyFull. A
+// credential whose key has ended meanwhile gets a stream that has ended.
+func (s *Set) OpenAtMost(c Credential, most int) (*Stream, error) {
 	st := &Stream{set: s, credential: c}
 	st.ctx, st.end = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open >= s.most {
+	switch {
+	case s.open >= s.most:
 		st.end(nil)
-		return nil, false
+		return nil, ErrFull
+	case most > 0 && len(s.keys[c.KeyID]) >= most:
+		st.end(nil)
+		return nil, ErrKeyFull
 	}
 	if s.open == 0 {
 		s.none = make(chan struct{})
@@ -84,7 +101,7 @@ func (s *Set) Open(c Credential) (*Stream, bool) {
 	if why := s.gone.of[c.KeyID]; why != nil {
 		st.end(why)
 	}
-	return st, true
+	return st, nil
 }
 
 // close takes a stream off the set.

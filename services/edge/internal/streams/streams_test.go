@@ -98,3 +98,33 @@ func TestRetryHintsAreSpread(t *testing.T) {
 		t.Errorf("hints in %d tenths of the span: %v", used, tenths)
 	}
 }
+
+// A key that has as many streams as it may does not take the place of others.
+func TestAKeyHasABoundedNumberOfStreams(t *testing.T) {
+	t.Parallel()
+	s := streams.New(3)
+	a, b := streams.Credential{KeyID: "a"}, streams.Credential{KeyID: "b"}
+	first, err := s.OpenAtMost(a, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.OpenAtMost(a, 1); !errors.Is(err, streams.ErrKeyFull) {
+		t.Errorf("a second of a: %v", err)
+	}
+	for range 2 {
+		st, err := s.OpenAtMost(b, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+	}
+	if _, err := s.OpenAtMost(a, 5); !errors.Is(err, streams.ErrFull) {
+		t.Errorf("a fourth of three: %v", err)
+	}
+	first.Close()
+	again, err := s.OpenAtMost(a, 1)
+	if err != nil {
+		t.Fatalf("after the first is closed: %v", err)
+	}
+	again.Close()
+}

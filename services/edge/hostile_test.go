@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -77,9 +78,7 @@ func TestHandshakesAreRefusedAsProblems(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			header := map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
-			for k, v := range tc.change {
-				header[k] = v
-			}
+			maps.Copy(header, tc.change)
 			resp := g.request(http.MethodGet, "/ws", header, "")
 			p := decode[map[string]any](t, resp.body)
 			if resp.status != tc.status || p["code"] != "invalid_request" || resp.header.Get("Content-Type") != "application/problem+json" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -78,9 +79,7 @@ func unread(status int) answer { return answer{status: status, form: bare} }
 
 func (a answer) with(name, value string) answer {
 	head := map[string]string{name: value}
-	for k, v := range a.head {
-		head[k] = v
-	}
+	maps.Copy(head, a.head)
 	a.head = head
 	return a
 }

@@ -138,13 +138,17 @@ func tooManyStreams(ctx context.Context, g *gateway) error {
 			return err
 		}
 		open = append(open, conn)
-		resp, err := http.ReadResponse(r, nil)
+		resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // a stream lasts as long as its connection
 		if err != nil {
 			return err
 		}
+		if resp.StatusCode == http.StatusOK {
+			continue // its body lasts until the connection is closed
+		}
+		if err := resp.Body.Close(); err != nil {
+			return err
+		}
 		switch resp.StatusCode {
-		case http.StatusOK:
-			continue
 		case http.StatusServiceUnavailable:
 			if resp.Header.Get("Retry-After") == "" {
 				return errors.New("503 without Retry-After")

@@ -248,7 +248,8 @@ func open(ctx context.Context, g *gateway, send string) (*bufio.Reader, io.Write
 	_, err = io.WriteString(conn, g.fill(upgrade()))
 	if err == nil {
 		var resp *http.Response
-		if resp, err = http.ReadResponse(r, nil); err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp, err = http.ReadResponse(r, nil) //nolint:bodyclose // an upgrade has none
+		if err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
 			err = fmt.Errorf("no upgrade: %s", resp.Status)
 		}
 	}

@@ -12,8 +12,13 @@ import (
 // registered code and a bounded text without innards.
 func FuzzTurnError(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"stream disconnected", `"other"`}, {"x", `{"httpConnectionFailed":{"httpStatusCode":401}}`}, {"x", `{"a":1,"b":2}`}, {"x", `"contextWindowExceeded"`},
-		{`unexpected status 400: {"error":{"message":"no"}}, url: http://127.0.0.1:4000/v1/responses`, `"other"`}, {"sk-abc Bearer x", `null`}, {"", ``},
+		{"stream disconnected", `"other"`},
+		{"x", `{"httpConnectionFailed":{"httpStatusCode":401}}`},
+		{"x", `{"a":1,"b":2}`},
+		{"x", `"contextWindowExceeded"`},
+		{`unexpected status 400: {"error":{"message":"no"}}, url: http://127.0.0.1:4000/v1/responses`, `"other"`},
+		{"sk-abc Bearer x", `null`},
+		{"", ``},
 	} {
 		f.Add(seed[0], []byte(seed[1]))
 	}
@@ -33,8 +38,11 @@ func FuzzTurnError(f *testing.F) {
 // and nothing of it is shown to whoever decides.
 func FuzzServerRequest(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"item/commandExecution/requestApproval", `{"threadId":"t","turnId":"u","itemId":"i","command":"ls"}`}, {"item/fileChange/requestApproval", `{}`},
-		{"item/commandExecution/requestApproval", `[]`}, {"no/such", `{"a":1}`}, {"", ``},
+		{"item/commandExecution/requestApproval", `{"threadId":"t","turnId":"u","itemId":"i","command":"ls"}`},
+		{"item/fileChange/requestApproval", `{}`},
+		{"item/commandExecution/requestApproval", `[]`},
+		{"no/such", `{"a":1}`},
+		{"", ``},
 	} {
 		f.Add(seed[0], []byte(seed[1]))
 	}

@@ -43,6 +43,9 @@ func IsID(s string) bool {
 	return ok && len(rest) == idLen && inAlphabet(rest)
 }
 
+// NameOf is the part of a key that a key's id is made of.
+func NameOf(keyID string) string { return strings.TrimPrefix(keyID, keyIDPrefix) }
+
 // Make returns a new random key of an environment that is valid.
 func Make(env string) (secret.Value, error) {
 	parts, err := newParts(env, "")
@@ -66,7 +69,7 @@ func newParts(env, keyID string) (Parts, error) {
 	}
 	name := string(raw[:idLen])
 	if keyID != "" {
-		name = strings.TrimPrefix(keyID, keyIDPrefix)
+		name = NameOf(keyID)
 	}
 	return Parts{name: name, body: Prefix + env + "_" + name + "_" + string(raw[idLen:])}, nil
 }
@@ -91,7 +94,10 @@ func (Parts) Format(s fmt.State, _ rune) {
 }
 
 // key is the whole key.
-func (p Parts) key() secret.Value { return secret.NewValue(p.body + checksum(p.body)) }
+func (p Parts) key() secret.Value {
+	sum := checksum(p.body)
+	return secret.NewValue(p.body + string(sum[:]))
+}
 
 // Parse takes a key apart, and nothing that only looks like one: its checksum
 // is looked at before anything else.
@@ -100,7 +106,7 @@ func Parse(s string) (Parts, bool) {
 		return Parts{}, false
 	}
 	body, sum := s[:len(s)-sumLen], s[len(s)-sumLen:]
-	if checksum(body) != sum {
+	if want := checksum(body); string(want[:]) != sum {
 		return Parts{}, false
 	}
 	env, tail := body[len(Prefix):len(s)-tailLen], body[len(s)-tailLen:]
@@ -113,19 +119,21 @@ func Parse(s string) (Parts, bool) {
 
 // checksum is the last eight characters of a key. It guards against typing
 // errors, not against forgery.
-func checksum(body string) string {
+func checksum(body string) [sumLen]byte {
 	const digits = "0123456789abcdef"
 	sum := crc32.ChecksumIEEE([]byte(body))
 	var out [sumLen]byte
 	for i := range out {
 		out[i] = digits[sum>>(4*(sumLen-1-i))&15]
 	}
-	return string(out[:])
+	return out
 }
 
 func inAlphabet(s string) bool {
 	for i := range len(s) {
-		if strings.IndexByte(alphabet, s[i]) < 0 {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+		case c < 'a' || c > 'z' || c == 'i' || c == 'l' || c == 'o' || c == 'u':
 			return false
 		}
 	}

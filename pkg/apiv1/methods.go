@@ -13,6 +13,10 @@ const (
 	MethodJobRetry           = "job.retry"
 	MethodJobSubscribe       = "job.subscribe"
 	MethodJobUnsubscribe     = "job.unsubscribe"
+	MethodKeyCreate          = "key.create"
+	MethodKeyList            = "key.list"
+	MethodKeyRotate          = "key.rotate"
+	MethodKeyRevoke          = "key.revoke"
 	MethodSystemPing         = "system.ping"
 	MethodRPCDiscover        = "rpc.discover"
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/services/edge/internal/attempts"
@@ -19,6 +20,7 @@ type Config struct {
 	Listen chassis.ListenConfig
 
 	AdminKey  secret.Value `env:"CODEXGW_ADMIN_KEY" doc:"The admin key: it may do everything, for the tenant \"default\"."`
+	KeyEnv    string       `env:"CODEXGW_KEY_ENV,default=live" doc:"Names this installation in its tenants' keys, cgw_<name>_…: 1 to 16 lower-case letters and digits."`
 	PublicURL string       `env:"CODEXGW_PUBLIC_URL" doc:"The gateway as clients see it, for links in answers; as the request says if not set."`
 	Origins   []string     `env:"CODEXGW_CORS_ORIGINS" doc:"Origins whose pages may call the gateway and open WebSockets, besides its own: https://app.example.com, or https://*.example.com for every host below example.com. None if not set."`
 
@@ -55,6 +57,9 @@ type Config struct {
 // Validate implements chassis.Validator.
 func (c *Config) Validate() []error {
 	var problems []error
+	if c.KeyEnv != "" && !apikey.ValidEnv(c.KeyEnv) {
+		problems = append(problems, errors.New("CODEXGW_KEY_ENV must be 1 to 16 lower-case letters and digits"))
+	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {

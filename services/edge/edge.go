@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"gocloud.dev/blob"
 	"golang.org/x/net/netutil"
 
+	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/docstore"
@@ -27,6 +29,7 @@ import (
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
 	"codexgateway.dev/services/edge/internal/issuers"
+	"codexgateway.dev/services/edge/internal/keyring"
 	"codexgateway.dev/services/edge/internal/methods"
 	"codexgateway.dev/services/edge/internal/origin"
 	"codexgateway.dev/services/edge/internal/socket"
@@ -90,6 +93,7 @@ type Service struct {
 	streams *streams.Set
 	issuers *issuers.Set
 	limits  *ratelimit.Limiter
+	keys    *keyring.Ring
 	handler http.Handler
 
 	ready chan struct{}
@@ -126,7 +130,15 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.hub = hub.New(deps.Jobs.Events(), deps.Bus, deps.Logger, hub.Options{
 		RingBytes: cfg.RingBytes, SlowAfter: cfg.SlowAfter, CheckEvery: cfg.PositionCheck,
 	})
+	keys := &apikey.Store{
+		Docs: deps.Docs, Bus: deps.Bus, Secrets: deps.Secrets, Now: deps.Now, Logger: deps.Logger,
+		Source: "/codexgw/edge", Env: cmp.Or(cfg.KeyEnv, "live"),
+	}
+	if s.keys, err = keyring.New(keys, deps.Bus, s.streams, deps.Logger, deps.Now); err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	svc := &methods.Service{
+		Keys: keys, Ring: s.keys,
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
 		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
@@ -151,7 +163,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		ReadLimit: cfg.BodyLimitWS, WriteTimeout: cfg.WriteTimeout,
 	})
 	s.handler, err = httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{tickets, key, s.issuers}, Tickets: tickets, Gate: gate,
+		Methods: svc, Sockets: s.sockets, Hub: s.hub, Streams: s.streams, Auth: auth.Chain{tickets, key, s.keys, s.issuers}, Tickets: tickets, Gate: gate,
 		Guard: guard, Proxies: proxies,
 		Health: deps.Health, Blobs: deps.BlobHandler, Logger: deps.Logger,
 	}, httpapi.Options{
@@ -199,6 +211,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Add(chassis.Component{Name: "issuers", Close: s.issuers.Close})
 	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})
 	group.Add(chassis.Component{Name: "limits", Run: s.limits.Run})
+	group.Add(chassis.Component{Name: "keys", Run: s.keys.Run})
 	group.Add(chassis.HTTPServer("http", ln, s.handler, s.deps.Logger))
 	group.Add(chassis.Component{
 		Name:  "streams",

@@ -46,7 +46,12 @@ type gateway struct {
 // start runs an edge; it stops with the test or by stop.
 func start(tb testing.TB, change ...func(*edge.Config)) *gateway {
 	tb.Helper()
-	env := edgetest.Open(tb)
+	return startOn(tb, edgetest.Open(tb), change...)
+}
+
+// startOn runs one more edge on a platform.
+func startOn(tb testing.TB, env *edgetest.Env, change ...func(*edge.Config)) *gateway {
+	tb.Helper()
 	cfg := edge.Config{
 		Listen: chassis.ListenConfig{Addr: "127.0.0.1:0"}, AdminKey: secret.NewValue(adminKey),
 		DrainTimeout: 5 * time.Second,
@@ -274,6 +279,8 @@ var volatile = []struct {
 	to string
 }{
 	{regexp.MustCompile(`\b(job|conv|req|sub|evt|clm)_[0-9a-z]{26}`), "${1}_ID"},
+	{regexp.MustCompile(`\bkey_[0-9a-z]{12}`), "key_ID"},
+	{regexp.MustCompile(`cgw_live_[0-9a-z]{12}_[0-9a-z]{40}`), "cgw_live_KEY"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
 	{regexp.MustCompile(`"sha256": "[0-9a-f]{64}"`), `"sha256": "SHA256"`},

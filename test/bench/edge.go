@@ -55,7 +55,7 @@ func serveEdge(ctx context.Context, dir string, in io.Reader, out io.Writer) (er
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var subs []events.Subscription
 	for _, s := range events.Subscriptions {
-		if s.Name == events.SubJobProgressEdge { // the others would fill: nobody hears them here
+		if s.Name == events.SubJobProgressEdge || s.Name == events.SubKeyControlEdge { // the others would fill: nobody hears them here
 			subs = append(subs, s)
 		}
 	}

@@ -27,11 +27,16 @@ type Env struct {
 	Log      *slog.Logger
 }
 
+// pepper is the environment: the secret that keys are stored under.
+func pepper(name string) (string, bool) {
+	return "0123456789abcdef0123456789abcdef", name == "CODEXGW_SECRET_KEY_PEPPER"
+}
+
 // Open opens a platform that closes with the test.
 func Open(tb testing.TB) *Env {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
-	p, err := embedded.Open(tb.Context(), embedded.Config{Dir: tb.TempDir(), Schema: schema.All(), Logger: log})
+	p, err := embedded.Open(tb.Context(), embedded.Config{Dir: tb.TempDir(), Schema: schema.All(), Logger: log, LookupEnv: pepper})
 	if err != nil {
 		tb.Fatal(err)
 	}

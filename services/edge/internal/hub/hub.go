@@ -13,6 +13,7 @@ import (
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
+	"codexgateway.dev/services/edge/internal/ondemand"
 )
 
 // Bounds of a hub.
@@ -85,8 +86,8 @@ type Hub struct {
 	// the check loop that it changed.
 	live   atomic.Bool
 	turned chan struct{}
-	// wanted, of capacity 1, tells the live loop that there is a feed.
-	wanted chan struct{}
+	// subscription carries them, and is wanted while there is a feed.
+	subscription *ondemand.Subscription
 
 	mu       sync.RWMutex
 	feeds    map[string]*feed
@@ -121,10 +122,10 @@ func New(log Log, b bus.Receiver, logger *slog.Logger, opt Options) *Hub {
 		log: log, bus: b, logger: logger, opt: opt,
 		slots:  make(chan struct{}, maxReads),
 		turned: make(chan struct{}, 1),
-		wanted: make(chan struct{}, 1),
 		feeds:  make(map[string]*feed),
 	}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	h.subscription = h.listening()
 	return h
 }
 
@@ -195,7 +196,7 @@ func (h *Hub) Watch(jobID string, after int64) (*Watcher, error) {
 	if f == nil {
 		f = newFeed(h, jobID)
 		h.feeds[jobID] = f // from here on live batches are heard; only then is the log read
-		signal(h.wanted)
+		h.subscription.Want()
 	}
 	f.watchers++
 	h.watchers++

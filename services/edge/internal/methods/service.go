@@ -36,6 +36,8 @@ type Service struct {
 	Jobs  *job.Store
 	Hub   *hub.Hub
 	Blobs *blob.Bucket
+	Keys  *apikey.Store
+	Ring  Ring
 	Now   func() time.Time
 	// Version of the gateway, for system.ping and rpc.discover.
 	Version string
@@ -76,6 +78,7 @@ func (s *Service) Register(m *jsonrpc.Mux) {
 	jsonrpc.Register(m, apiv1.MethodJobRetry, jsonrpc.MethodDoc{
 		Summary: "Submits an ended job again, as a new job of the same conversation.", Scope: scopeWrite,
 	}, s.jobRetry)
+	s.registerKeys(m)
 	jsonrpc.Register(m, apiv1.MethodSystemPing, jsonrpc.MethodDoc{
 		Summary: "Answers at once.",
 	}, s.ping)

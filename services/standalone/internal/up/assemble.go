@@ -81,7 +81,7 @@ func openPlatform(ctx context.Context, rt *chassis.Runtime, p *Parts) (*platform
 	var subs []events.Subscription
 	for _, s := range events.Subscriptions {
 		switch s.Name {
-		case events.SubJobCommandsWorker, events.SubJobProgressEdge, events.SubJobControlWorker:
+		case events.SubJobCommandsWorker, events.SubJobProgressEdge, events.SubJobControlWorker, events.SubKeyControlEdge:
 			subs = append(subs, s)
 		}
 	}
@@ -148,6 +148,9 @@ func addServices(group *chassis.Group, rt *chassis.Runtime, p *Parts, pf *platfo
 		return err
 	}
 	cfg.edge.AdminKey = p.AdminKey
+	if v, ok := p.LookupEnv("CODEXGW_KEY_ENV"); !ok || v == "" {
+		cfg.edge.KeyEnv = keyEnv
+	}
 	front, err := edge.New(cfg.edge, edge.Deps{
 		Jobs: jobs, Docs: pf.Docs, Bus: pf.Bus, Secrets: pf.Secrets, Blobs: pf.Blobs, BlobHandler: pf.BlobHandler, Listener: p.Listener,
 		Health: rt.Health, Logger: rt.Log.With(slog.String("part", "edge")), Now: time.Now, Version: rt.Build.Version,

@@ -24,7 +24,7 @@ func (o *Options) host(ctx context.Context, rt *chassis.Runtime, _ struct{}) (ch
 	var subs []events.Subscription
 	for _, s := range events.Subscriptions {
 		switch s.Name {
-		case events.SubJobCommandsWorker, events.SubJobProgressEdge, events.SubJobControlWorker:
+		case events.SubJobCommandsWorker, events.SubJobProgressEdge, events.SubJobControlWorker, events.SubKeyControlEdge:
 			subs = append(subs, s)
 		}
 	}

@@ -26,7 +26,7 @@ const (
 )
 
 var (
-	rounds = flag.Int("attack.rounds", 3, "how often the quick attacks are repeated")
+	rounds = flag.Int("attack.rounds", 2, "how often the quick attacks are repeated")
 	idle   = flag.Bool("attack.idle", false, "also wait for the end of idle connections, a minute")
 )
 

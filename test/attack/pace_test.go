@@ -138,7 +138,7 @@ func tooManyStreams(ctx context.Context, g *gateway) error {
 			return err
 		}
 		open = append(open, conn)
-		resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // a stream lasts as long as its connection
+		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
 			return err
 		}

@@ -12,17 +12,18 @@ const (
 	ApprovalsWrite Scope = "approvals:write"
 	WebhooksAdmin  Scope = "webhooks:admin"
 	KeysAdmin      Scope = "keys:admin"
+	AuditRead      Scope = "audit:read"
 )
 
 // AllScopes is every scope, in the order of the documentation.
 func AllScopes() []Scope {
-	return []Scope{JobsRead, JobsWrite, ApprovalsWrite, WebhooksAdmin, KeysAdmin}
+	return []Scope{JobsRead, JobsWrite, ApprovalsWrite, WebhooksAdmin, KeysAdmin, AuditRead}
 }
 
 // DefaultScopes is what a key may do whose maker did not say: all of its
-// tenant's work, but not making keys.
+// tenant's work, but neither making keys nor reading who did what.
 func DefaultScopes() []Scope {
-	return slices.DeleteFunc(AllScopes(), func(s Scope) bool { return s == KeysAdmin })
+	return slices.DeleteFunc(AllScopes(), func(s Scope) bool { return s == KeysAdmin || s == AuditRead })
 }
 
 // Valid reports whether there is such a scope.

@@ -105,7 +105,9 @@ type Job struct {
 	Usage          Usage             `json:"usage"`
 	Metadata       map[string]string `json:"metadata,omitempty"`
 	// RetryOf is the job this one was made from by job.retry.
-	RetryOf   string   `json:"retry_of,omitempty"`
+	RetryOf string `json:"retry_of,omitempty"`
+	// KeyID is the key that submitted it.
+	KeyID     string   `json:"key_id,omitempty"`
 	Artifacts []string `json:"artifacts"`
 }
 

@@ -229,11 +229,11 @@ func TestRetryMakesANewJobOfAnEndedOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := e.Jobs.Retry(t.Context(), jobtest.Tenant, old.ID, ""); errs.CodeOf(err) != errs.Conflict {
+	if _, _, err := e.Jobs.Retry(t.Context(), jobtest.Tenant, old.ID, job.RetryOptions{}); errs.CodeOf(err) != errs.Conflict {
 		t.Errorf("retry of a job that has not ended: %v", err)
 	}
 	finish(t, e.Claim(t, old.ID, "w"), job.Result{State: job.Failed, Error: job.NewError(errs.Stalled, "")})
-	again, replayed, err := e.Jobs.Retry(t.Context(), jobtest.Tenant, old.ID, "key")
+	again, replayed, err := e.Jobs.Retry(t.Context(), jobtest.Tenant, old.ID, job.RetryOptions{IdempotencyKey: "key"})
 	if err != nil || replayed || again.ID == old.ID || again.RetryOf != old.ID || again.ConversationID != old.ConversationID || again.SessionID != "s" {
 		t.Fatalf("%+v %v %v", again, replayed, err)
 	}
@@ -241,11 +241,11 @@ func TestRetryMakesANewJobOfAnEndedOne(t *testing.T) {
 	if err != nil || got.Prompt != spec.Prompt || got.Priority != 3 || again.Metadata["k"] != "v" {
 		t.Errorf("spec: %+v %v", got, err)
 	}
-	same, replayed, err := e.Jobs.Retry(t.Context(), jobtest.Tenant, old.ID, "key")
+	same, replayed, err := e.Jobs.Retry(t.Context(), jobtest.Tenant, old.ID, job.RetryOptions{IdempotencyKey: "key"})
 	if err != nil || !replayed || same.ID != again.ID {
 		t.Errorf("the same key: %v %v %v", same, replayed, err)
 	}
-	if _, _, err := e.Jobs.Retry(t.Context(), "mallory", old.ID, ""); errs.CodeOf(err) != errs.NotFound {
+	if _, _, err := e.Jobs.Retry(t.Context(), "mallory", old.ID, job.RetryOptions{}); errs.CodeOf(err) != errs.NotFound {
 		t.Errorf("another tenant's: %v", err)
 	}
 	finish(t, e.Claim(t, again.ID, "w"), job.Result{State: job.Completed})

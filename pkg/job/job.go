@@ -107,6 +107,8 @@ type Job struct {
 	CallbackURL string            `json:"callback_url,omitempty"`
 	// RetryOf is the job this one was made from.
 	RetryOf string `json:"retry_of,omitempty"`
+	// KeyID is the key that submitted it; empty for jobs from before it was kept.
+	KeyID string `json:"key_id,omitempty"`
 
 	// Wait is why a queued job may not be claimed yet; empty: it may. Slot is
 	// the tenant's running slot it then holds, 0 where there is no limit.

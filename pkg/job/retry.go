@@ -6,10 +6,13 @@ import (
 	"codexgateway.dev/pkg/errs"
 )
 
+// RetryOptions are what a retry has in common with a submit; see [Submission].
+type RetryOptions struct{ IdempotencyKey, KeyID string }
+
 // Retry submits an ended job of a tenant again: a new job with the same spec in
 // the same conversation, which goes on from where the conversation is. A job
 // that has not ended is a conflict. replayed is as for [Store.Submit].
-func (s *Store) Retry(ctx context.Context, tenant, jobID, idempotencyKey string) (j *Job, replayed bool, err error) {
+func (s *Store) Retry(ctx context.Context, tenant, jobID string, opt RetryOptions) (j *Job, replayed bool, err error) {
 	old, err := s.Get(ctx, tenant, jobID)
 	if err != nil {
 		return nil, false, err
@@ -22,7 +25,7 @@ func (s *Store) Retry(ctx context.Context, tenant, jobID, idempotencyKey string)
 		return nil, false, err
 	}
 	return s.Submit(ctx, Submission{
-		Tenant: tenant, ConversationID: old.ConversationID, IdempotencyKey: idempotencyKey,
-		Spec: *spec, RetryOf: old.ID,
+		Tenant: tenant, ConversationID: old.ConversationID, IdempotencyKey: opt.IdempotencyKey,
+		Spec: *spec, RetryOf: old.ID, KeyID: opt.KeyID,
 	})
 }

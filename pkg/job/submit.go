@@ -28,6 +28,9 @@ type Submission struct {
 	Spec           Spec
 	// RetryOf is the job this one repeats, see [Store.Retry].
 	RetryOf string
+	// KeyID is who submits it. It is no parameter: another key of the tenant that
+	// repeats a submit gets the job of the first.
+	KeyID string
 }
 
 // submitTries bounds the retries of a submit whose conversation or session was
@@ -121,7 +124,7 @@ func (s *Store) trySubmit(ctx context.Context, jobID, params string, sub *Submis
 		ID: jobID, Tenant: sub.Tenant, ConversationID: conv.ID, SessionID: conv.SessionID,
 		State: Queued, Lane: lane(sub.Spec.Timeout), Timeout: sub.Spec.Timeout,
 		Metadata: sub.Spec.Metadata, Model: sub.Spec.Model, CallbackURL: sub.Spec.CallbackURL,
-		CreatedAt: now, LastSeq: 1, RetryOf: sub.RetryOf, Priority: sub.Spec.Priority,
+		CreatedAt: now, LastSeq: 1, RetryOf: sub.RetryOf, KeyID: sub.KeyID, Priority: sub.Spec.Priority,
 	}
 	if conv.Head() == jobID {
 		slot, err := s.seat(ctx, j, first)

@@ -23,7 +23,7 @@ func (j *Job) View() apiv1.Job {
 		Status: string(j.State), Attempt: max(j.Attempt, firstAttempt),
 		CreatedAt: stamp(j.CreatedAt), StartedAt: stamp(j.StartedAt), EndedAt: stamp(j.EndedAt),
 		LastSeq: j.LastSeq, Content: j.Content, Structured: j.Structured, Model: j.Model,
-		Usage: usageView(j.Usage), Metadata: j.Metadata, RetryOf: j.RetryOf, Artifacts: []string{},
+		Usage: usageView(j.Usage), Metadata: j.Metadata, RetryOf: j.RetryOf, KeyID: j.KeyID, Artifacts: []string{},
 	}
 	if j.Error != nil {
 		v.Error = &apiv1.JobError{Code: j.Error.Code, Message: j.Error.Message, Retryable: j.Error.Retryable}

@@ -5,6 +5,7 @@ package schema
 import (
 	"codexgateway.dev/pkg/admission"
 	"codexgateway.dev/pkg/apikey"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/eventlog"
@@ -16,7 +17,7 @@ import (
 
 // All returns the schema of the whole gateway.
 func All() docstore.Schema {
-	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema(), apikey.Schema(), ratelimit.Schema(), ticket.Schema()}
+	s := docstore.Schema{eventlog.Schema(), idempotency.Schema(), admission.Schema(), apikey.Schema(), ratelimit.Schema(), ticket.Schema(), audit.Schema()}
 	s = append(s, job.Schema()...)
 	return append(s, conversation.Schema()...)
 }

@@ -26,6 +26,9 @@ type Config struct {
 
 	OIDCIssuers string `env:"CODEXGW_OIDC_ISSUERS" doc:"Issuers of OpenID Connect tokens that are taken instead of keys: a JSON list of rules, or the path of a file with one. See the operations guide."`
 
+	AuditLog       string        `env:"CODEXGW_AUDIT_LOG" doc:"A file that audit records are appended to as JSON lines; with the other logs if not set."`
+	AuditRetention time.Duration `env:"CODEXGW_AUDIT_RETENTION,default=2160h" min:"24h" doc:"How long stored audit records are kept."`
+
 	BodyLimitJSONRPC int64 `env:"CODEXGW_BODY_LIMIT_JSONRPC,default=8388608" min:"1024" doc:"The largest body of /jsonrpc in bytes."`
 	BodyLimitExec    int64 `env:"CODEXGW_BODY_LIMIT_EXEC,default=8388608" min:"1024" doc:"The largest body of /exec in bytes."`
 	BodyLimitWS      int64 `env:"CODEXGW_BODY_LIMIT_WS,default=8388608" min:"1024" doc:"The largest WebSocket message in bytes."`

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"codexgateway.dev/pkg/apikey"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/docstore"
@@ -94,7 +96,11 @@ type Service struct {
 	issuers *issuers.Set
 	limits  *ratelimit.Limiter
 	keys    *keyring.Ring
-	handler http.Handler
+	trail   *audit.Trail
+	tally   *audit.Tally
+	// auditLog is where the trail's log stream goes; nil: to the logger.
+	auditLog *os.File
+	handler  http.Handler
 
 	ready chan struct{}
 
@@ -137,13 +143,22 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if s.keys, err = keyring.New(keys, deps.Bus, s.streams, deps.Logger, deps.Now); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
+	stream := deps.Logger.Handler()
+	if cfg.AuditLog != "" {
+		if s.auditLog, err = os.OpenFile(cfg.AuditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
+			return nil, fmt.Errorf("edge: CODEXGW_AUDIT_LOG: %w", err)
+		}
+		stream = chassis.NewLogger(s.auditLog, chassis.LogConfig{Format: "json"}).Handler()
+	}
+	s.trail = audit.NewTrail(deps.Docs, stream, deps.Now, cfg.AuditRetention)
+	s.tally = audit.NewTally(s.trail)
 	svc := &methods.Service{
 		Keys: keys, Ring: s.keys,
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
-		AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
+		Audit: s.trail, Tally: s.tally, AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}
 	s.issuers = issuers.New(rules, deps.Now, deps.Logger)
-	tickets := auth.NewTickets(ticket.NewStore(deps.Docs, deps.Now), nil)
+	tickets := auth.NewTickets(ticket.NewStore(deps.Docs, deps.Now), auth.KeyHolds(keys, deps.Now))
 	if s.limits, err = ratelimit.New(deps.Docs, deps.Now, ratelimit.Options{Logger: deps.Logger}); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
@@ -208,6 +223,7 @@ func (s *Service) Run(ctx context.Context) error {
 		ln = netutil.LimitListener(ln, s.cfg.MaxConns)
 	}
 	group := chassis.NewInnerGroup(s.deps.Logger, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
+	group.Add(chassis.Component{Name: "audit", Run: s.tally.Run, Close: s.closeAudit})
 	group.Add(chassis.Component{Name: "issuers", Close: s.issuers.Close})
 	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})
 	group.Add(chassis.Component{Name: "limits", Run: s.limits.Run})
@@ -225,6 +241,14 @@ func (s *Service) Run(ctx context.Context) error {
 		Drain: s.streams.Wait,
 	})
 	return group.Run(ctx)
+}
+
+// closeAudit closes the file of the audit records, if they have one.
+func (s *Service) closeAudit(context.Context) error {
+	if s.auditLog == nil {
+		return nil
+	}
+	return s.auditLog.Close()
 }
 
 // announce says that the instance serves. It does not wait for live events: the

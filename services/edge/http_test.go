@@ -154,7 +154,7 @@ func TestRPCFrames(t *testing.T) {
 		t.Parallel()
 		a := g.rpc("x", nil)
 		methods, _ := a.Error.Data["available_methods"].([]any)
-		if len(methods) != 15 {
+		if len(methods) != 16 {
 			t.Errorf("available_methods %v", methods)
 		}
 	})

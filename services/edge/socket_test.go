@@ -27,7 +27,7 @@ func TestSocketServesMethods(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	s.send(`{"jsonrpc":"2.0","id":2,"method":"x"}`)
-	if m := s.receive(); m.Error == nil || m.Error.Code != -32601 || len(m.Error.Data["available_methods"].([]any)) != 17 { //nolint:errcheck // a panic fails the test
+	if m := s.receive(); m.Error == nil || m.Error.Code != -32601 || len(m.Error.Data["available_methods"].([]any)) != 18 { //nolint:errcheck // a panic fails the test
 		t.Errorf("%+v", m)
 	}
 	s.send(`{`)

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -25,14 +26,18 @@ func (g *gateway) ticket(body string) string {
 }
 
 // dialAs opens a WebSocket as a browser does, with nothing but subprotocols.
-func (g *gateway) dialAs(protocols ...string) (*websocket.Conn, *http.Response, error) {
+func (g *gateway) dialAs(protocols ...string) (*websocket.Conn, reply, error) {
+	g.t.Helper()
 	ws, resp, err := websocket.Dial(g.t.Context(), g.url+"/ws", &websocket.DialOptions{ //nolint:bodyclose // nil after an upgrade, and its body is buffered otherwise
 		HTTPClient: g.http, Subprotocols: protocols,
 	})
 	if err == nil {
 		g.t.Cleanup(func() { _ = ws.CloseNow() })
 	}
-	return ws, resp, err
+	if resp == nil {
+		return ws, reply{}, err
+	}
+	return ws, reply{status: resp.StatusCode, header: resp.Header}, err
 }
 
 func TestATicketOpensOneSocket(t *testing.T) {
@@ -47,7 +52,7 @@ func TestATicketOpensOneSocket(t *testing.T) {
 	if got := ws.Subprotocol(); got != "codexgw.v1" {
 		t.Errorf("subprotocol %q", got)
 	}
-	for name, values := range resp.Header {
+	for name, values := range resp.header {
 		if strings.Contains(strings.Join(values, " "), tk) {
 			t.Errorf("%s shows the ticket", name)
 		}
@@ -57,7 +62,7 @@ func TestATicketOpensOneSocket(t *testing.T) {
 	if e := s.event(); e.Seq != 1 {
 		t.Errorf("%+v", e)
 	}
-	if _, resp, err := g.dialAs("codexgw.v1", "codexgw.ticket."+tk); err == nil || resp.StatusCode != http.StatusUnauthorized {
+	if _, resp, err := g.dialAs("codexgw.v1", "codexgw.ticket."+tk); err == nil || resp.status != http.StatusUnauthorized {
 		t.Errorf("the second time: %v", err)
 	}
 }
@@ -140,9 +145,7 @@ func TestTicketsInTheWrongPlaceAreRefused(t *testing.T) {
 		{"a field there is not", "POST", "/v1/tickets", map[string]string{"X-API-Key": adminKey}, `{"scope":"all"}`, 400},
 	} {
 		header := map[string]string{"X-API-Key": ""}
-		for k, v := range tc.header {
-			header[k] = v
-		}
+		maps.Copy(header, tc.header)
 		if r := g.request(tc.method, tc.path, header, tc.body); r.status != tc.status || strings.Contains(string(r.body), tk) {
 			t.Errorf("%s: %d %s, want %d", tc.name, r.status, r.body, tc.status)
 		}

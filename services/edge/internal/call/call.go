@@ -11,6 +11,8 @@ import (
 // Info is one request, a batch counting as one.
 type Info struct {
 	Principal auth.Principal
+	// Address is where it comes from, without a port; RequestID is its id.
+	Address, RequestID string
 	// BaseURL is the gateway as the client sees it, "https://host", without a
 	// slash at the end.
 	BaseURL string

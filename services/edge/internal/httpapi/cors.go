@@ -20,7 +20,7 @@ var (
 	}
 	// answerHeaders are what pages may read beside what every page may.
 	answerHeaders = []string{ //nolint:gochecknoglobals // a constant
-		"Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", headerRequestID,
+		"Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", headerJobID, headerRequestID,
 	}
 )
 

@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/apikey"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/id"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
 )
 
@@ -114,15 +116,20 @@ func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 			if errs.CodeOf(err) == errs.Unauthenticated {
 				a.Guard.Failed(from, r.Header)
 			}
+			a.Methods.Tally.Count(r.Context(), call.Audit(call.With(r.Context(), &call.Info{Address: from.String(), RequestID: requestID(r.Context())}), audit.AuthFailure, "", err))
 			a.failAs(w, r, err)
 			return
 		}
 		a.Guard.Passed(r.Header)
 		info := &call.Info{
-			Principal: p, BaseURL: a.baseURL(r),
+			Principal: p, Address: from.String(), RequestID: requestID(r.Context()), BaseURL: a.baseURL(r),
 			IdempotencyKey: unquote(strings.Join(r.Header.Values("Idempotency-Key"), ", ")),
 		}
-		next(w, r.WithContext(call.With(r.Context(), info)))
+		ctx := call.With(r.Context(), info)
+		if auth.ShowsTicket(r.Header) {
+			a.Methods.Audit.Tell(ctx, call.Audit(ctx, audit.TicketUse, r.Pattern, nil))
+		}
+		next(w, r.WithContext(ctx))
 	}
 }
 
@@ -137,6 +144,7 @@ func (a *api) admitted(need apikey.Scope, next http.HandlerFunc) http.HandlerFun
 		err := a.Gate.Call(ctx, need)
 		a.Gate.Tell(w.Header(), info)
 		if err != nil {
+			a.Methods.Denied(ctx, r.Pattern, err)
 			a.fail(w, r, err)
 			return
 		}

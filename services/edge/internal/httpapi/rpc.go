@@ -38,6 +38,9 @@ func (a *api) serveRPC(w http.ResponseWriter, r *http.Request) {
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
 			a.Gate.Leave(ctx)
 			call.Log(ctx, a.Logger, method, took, err)
+			if err != nil {
+				a.Methods.Denied(ctx, method, err)
+			}
 		},
 	})
 	a.Gate.Tell(w.Header(), call.From(ctx))

@@ -6,6 +6,7 @@ import (
 
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/jsonrpc"
@@ -50,6 +51,7 @@ func (a *api) serveTicket(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
+	a.Methods.Audit.Tell(ctx, call.Audit(ctx, audit.TicketCreate, "", nil))
 	a.respondJSON(w, r, http.StatusCreated, apiv1.Ticket{
 		Ticket: made.Value.Reveal(), ExpiresAt: made.ExpiresAt.UTC().Format(eventlog.TimeFormat), ExpiresIn: int(ticket.Life.Seconds()),
 	})

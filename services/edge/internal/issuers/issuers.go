@@ -191,5 +191,5 @@ func after(claim any, t time.Time) bool {
 // token of the same subject, and short.
 func identity(issuer, subject string) string {
 	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))
-	return "oidc_" + hex.EncodeToString(sum[:10])
+	return auth.IssuedPrefix + hex.EncodeToString(sum[:10])
 }

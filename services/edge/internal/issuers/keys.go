@@ -61,7 +61,7 @@ type keySet struct {
 // find returns the keys that may have made a signature: none means that the
 // issuer has no such key. The error is errAway, or that of ctx.
 func (k *keySet) find(ctx context.Context, kid, alg string) ([]crypto.PublicKey, error) {
-	found, wait, err := k.look(kid, alg)
+	found, wait, err := k.look(kid, alg) //nolint:contextcheck // others may wait for the same fetch: it lives in k.life
 	if wait == nil {
 		return found, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/conversation"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
@@ -110,6 +111,7 @@ func (s *Service) conversationCancel(ctx context.Context, p apiv1.ConversationRe
 		if err != nil {
 			return out, Fault(err)
 		}
+		s.record(ctx, audit.JobCancel, jobID)
 		out.CancelledJobs = append(out.CancelledJobs, jobID)
 	}
 	slices.Reverse(out.CancelledJobs)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/edge/internal/call"
@@ -181,6 +182,7 @@ func (s *Service) jobCancel(ctx context.Context, p apiv1.JobCancelParams) (apiv1
 	if err != nil {
 		return out, Fault(err)
 	}
+	s.record(ctx, audit.JobCancel, j.ID)
 	return apiv1.JobCancelResult{JobID: j.ID, Status: string(j.State), CancelRequested: true}, nil
 }
 
@@ -198,12 +200,14 @@ func (s *Service) jobRetry(ctx context.Context, p apiv1.JobRetryParams) (apiv1.A
 	if bad := idempotencyName(idem); bad != "" {
 		return out, errs.Param("/idempotency_key", bad)
 	}
-	j, replayed, err := s.Jobs.Retry(ctx, info.Principal.Tenant, p.JobID, idem)
+	j, replayed, err := s.Jobs.Retry(ctx, info.Principal.Tenant, p.JobID, job.RetryOptions{IdempotencyKey: idem, KeyID: info.Principal.KeyID})
 	if err != nil {
 		return out, Fault(err)
 	}
 	if replayed {
 		info.MarkReplayed()
+	} else {
+		s.record(ctx, audit.JobRetry, j.ID)
 	}
 	return accepted(info, j, job.Queued), nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/services/edge/internal/auth"
@@ -63,6 +64,7 @@ func (s *Service) keyCreate(ctx context.Context, p apiv1.KeyCreateParams) (apiv1
 	if err != nil {
 		return apiv1.NewKey{}, Fault(err)
 	}
+	s.recordKey(ctx, audit.KeyCreate, r)
 	return apiv1.NewKey{Key: s.keyView(r), Secret: key.Reveal()}, nil
 }
 
@@ -188,6 +190,7 @@ func (s *Service) keyRotate(ctx context.Context, p apiv1.KeyRotateParams) (apiv1
 		return apiv1.NewKey{}, Fault(err)
 	}
 	s.Ring.Rotated(r)
+	s.recordKey(ctx, audit.KeyRotate, r)
 	return apiv1.NewKey{Key: s.keyView(r), Secret: key.Reveal()}, nil
 }
 
@@ -201,6 +204,7 @@ func (s *Service) keyRevoke(ctx context.Context, p apiv1.KeyRef) (apiv1.Key, err
 		return apiv1.Key{}, Fault(err)
 	}
 	s.Ring.Revoked(r.ID)
+	s.recordKey(ctx, audit.KeyRevoke, r)
 	return s.keyView(r), nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
@@ -50,13 +51,15 @@ func (s *Service) Submit(ctx context.Context, p apiv1.PromptParams) (*job.Job, e
 	}
 	j, replayed, err := s.Jobs.Submit(ctx, job.Submission{
 		Tenant: info.Principal.Tenant, SessionID: p.SessionID, ConversationID: p.ConversationID,
-		IdempotencyKey: idem, Spec: spec,
+		IdempotencyKey: idem, Spec: spec, KeyID: info.Principal.KeyID,
 	})
 	if err != nil {
 		return nil, Fault(err)
 	}
 	if replayed {
 		info.MarkReplayed()
+	} else {
+		s.record(ctx, audit.JobSubmit, j.ID)
 	}
 	return j, nil
 }

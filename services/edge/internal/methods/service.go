@@ -13,6 +13,7 @@ import (
 
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
@@ -31,7 +32,7 @@ const (
 	scopeWrite = string(apikey.JobsWrite)
 )
 
-// Service is what the methods work on. Every field is required.
+// Service is what the methods work on. All but Audit and Tally are required.
 type Service struct {
 	Jobs  *job.Store
 	Hub   *hub.Hub
@@ -39,6 +40,9 @@ type Service struct {
 	Keys  *apikey.Store
 	Ring  Ring
 	Now   func() time.Time
+	// Audit keeps who did what, Tally what anybody can cause; nil: nobody does.
+	Audit *audit.Trail
+	Tally *audit.Tally
 	// Version of the gateway, for system.ping and rpc.discover.
 	Version string
 	// AllowFileRepos lets repo.url be a file:// URL.
@@ -79,6 +83,9 @@ func (s *Service) Register(m *jsonrpc.Mux) {
 		Summary: "Submits an ended job again, as a new job of the same conversation.", Scope: scopeWrite,
 	}, s.jobRetry)
 	s.registerKeys(m)
+	jsonrpc.Register(m, apiv1.MethodAuditList, jsonrpc.MethodDoc{
+		Summary: "Lists who changed what, newest first.", Scope: string(apikey.AuditRead),
+	}, s.auditList)
 	jsonrpc.Register(m, apiv1.MethodSystemPing, jsonrpc.MethodDoc{
 		Summary: "Answers at once.",
 	}, s.ping)

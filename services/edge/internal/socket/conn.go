@@ -209,8 +209,8 @@ func (p progress) Read(b []byte) (int, error) {
 // must not overtake the answer that names them.
 func (c *conn) serve(data []byte) {
 	f := &frame{conn: c}
-	info := &call.Info{Principal: c.info.Principal, BaseURL: c.info.BaseURL}
 	requestID := id.New(id.Request)
+	info := &call.Info{Principal: c.info.Principal, Address: c.info.Address, RequestID: requestID, BaseURL: c.info.BaseURL}
 	ctx := context.WithValue(call.With(c.ctx, info), frameKey{}, f)
 	answer := c.srv.mux.Serve(ctx, data, jsonrpc.Options{
 		RequestID: requestID,
@@ -218,6 +218,9 @@ func (c *conn) serve(data []byte) {
 		After: func(ctx context.Context, method string, took time.Duration, err *errs.Error) {
 			c.srv.gate.Leave(ctx)
 			call.Log(ctx, c.srv.log, method, took, err)
+			if err != nil {
+				c.srv.svc.Denied(ctx, method, err)
+			}
 		},
 	})
 	if answer.Body != nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
@@ -98,7 +99,7 @@ func (s *Sweeper) purge(ctx context.Context) {
 }
 
 // purgeable are the collections that are purged together.
-func purgeable() []string { return []string{ticket.Collection} }
+func purgeable() []string { return []string{ticket.Collection, audit.Collection} }
 
 // queued counts the jobs that may be claimed, and repairs those that have
 // waited for too long.

@@ -118,6 +118,7 @@ func (c *Cloud) NewProject(ctx context.Context, modelKey string) (*Project, erro
 func (c *Cloud) EmptyProject(modelKey string) *Project {
 	p := &Project{cloud: c, name: "local-" + strings.ToLower(rand.Text()[:12])}
 	c.Secrets.Add(p.name, "openai-api-key", modelKey)
+	c.Secrets.Add(p.name, "key-pepper", "0123456789abcdef0123456789abcdef")
 	return p
 }
 

@@ -99,7 +99,7 @@ Exit codes: 0 ok, 1 the job or the command failed, 2 wrong usage,
 	root.PersistentFlags().StringVar(&a.flags.URL, "url", "", "the gateway's URL (CODEXGW_URL; default "+settings.DefaultURL+")")
 	root.PersistentFlags().StringVar(&a.flags.KeyFile, "key-file", "", "a file that holds the API key (CODEXGW_KEY_FILE)")
 	root.AddCommand(a.upCommand(), a.submitCommand(), a.watchCommand(), a.getCommand(), a.listCommand(), a.cancelCommand(),
-		a.diffCommand(), a.applyCommand(), a.artifactsCommand(), a.bootstrapCommand(), a.mockModelCommand(), a.doctorCommand(), a.versionCommand())
+		a.diffCommand(), a.applyCommand(), a.artifactsCommand(), a.keysCommand(), a.bootstrapCommand(), a.mockModelCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

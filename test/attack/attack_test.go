@@ -11,8 +11,9 @@ import (
 
 const (
 	// patience is how long an answer or the end of a connection may take. It is
-	// for a busy machine: nothing here asserts a speed.
-	patience = 60 * time.Second
+	// for a busy machine, and longer than the gateway leaves a connection idle:
+	// nothing here asserts a speed.
+	patience = 2 * time.Minute
 
 	// canary is in bodies and headers of attacks; neither answers nor the log may
 	// repeat it.

@@ -61,7 +61,9 @@ test: setup npm build modules ## Every test: unit, conformance and end to end on
 	@echo '== unit tests'
 	CODEXGW_TEST_SKAFFOLD_SCHEMA=$(SKAFFOLD_SCHEMA) \
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
-	go test -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/e2e|pkg/(embedded|gcp))')
+	go test -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/(e2e|documents)|pkg/(embedded|gcp))')
+	@echo '== OpenRPC, OpenAPI and AsyncAPI documents against their meta-schemas'
+	go test -count=1 -v -timeout 10m ./test/documents | grep -vE '^=== '
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'
 	go test -race -shuffle=on -v -timeout 30m ./pkg/embedded/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
 	@# Most of what is left waits: for leases, retries and emulators.
@@ -153,7 +155,8 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 
 .PHONY: docs
 docs: ## Regenerate docs/reference from the code
-	go run ./test/docgen
+	go test -tags $(TAGS) ./services/edge -run '^TestDocumentsAreTheReference$$' -count=1 -update
+	go run -tags $(TAGS) ./test/docgen
 
 .PHONY: clean
 clean: ## Remove what make made

@@ -16,8 +16,9 @@ import (
 // Collection holds the claims.
 const Collection = "idempotency"
 
-// Keep is how long a claim answers for its key.
-const Keep = 24 * time.Hour
+// Keep is how long a claim answers for its key: 24 hours at least, on instances
+// whose clocks are ten minutes apart too.
+const Keep = 24*time.Hour + 10*time.Minute
 
 // MaxKey is the longest accepted key, in bytes.
 const MaxKey = 255

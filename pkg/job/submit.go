@@ -109,7 +109,7 @@ func (s *Store) trySubmit(ctx context.Context, jobID, params string, sub *Submis
 		}
 		if earlier != "" {
 			j, err := s.read(ctx, earlier)
-			return j, true, err
+			return j, earlier != jobID, err // its own: an answer got lost on the way
 		}
 		writes = append(writes, claim)
 	}

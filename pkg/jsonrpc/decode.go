@@ -189,7 +189,7 @@ func requestOf(seen map[string]jsontext.Value) Request {
 	}
 	if params, given := seen["params"]; given {
 		if k := params.Kind(); k != jsontext.KindBeginObject && k != jsontext.KindBeginArray && k != jsontext.KindNull {
-			return invalid("The member params must be an object.")
+			return invalid("The member params must be an object or an array.")
 		}
 		req.Params = json.RawMessage(params)
 	}

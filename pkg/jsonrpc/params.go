@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -16,29 +18,76 @@ import (
 // maxFieldPath bounds how much of a hostile member name an error repeats.
 const maxFieldPath = 200
 
-// Params decodes the params of a call into T, a struct with json tags. Absent
-// and null params are {}. The error is an invalid_params that names the field
-// as an RFC 6901 path: an unknown or repeated field, a value of the wrong type,
-// and positional params, which this gateway does not take. Values nest at most
-// [DefaultMaxDepth] deep.
+// Params decodes the params of a call into T, a struct with json tags. Params by
+// position are those by name in the order of T's fields, which therefore only
+// grow at the end. Absent and null params are {}. The error is an invalid_params
+// that names the field as an RFC 6901 path: an unknown or repeated field, a value
+// of the wrong type. Where T is a slice, it is the params by position themselves.
+// Values nest at most [DefaultMaxDepth] deep.
 func Params[T any](raw json.RawMessage) (T, error) {
 	var v T
 	text := bytes.Trim(raw, " \t\r\n")
+	list := reflect.TypeFor[T]().Kind() == reflect.Slice
 	switch {
+	case depth(text) > DefaultMaxDepth: // of a frame it is known already, of another body not
+		return v, errs.Param("", "The params are nested too deep.")
+	case list && len(text) == 0:
+		return v, nil
+	case list:
 	case len(text) == 0, string(text) == "null":
 		text = []byte("{}")
 	case text[0] == '[':
-		return v, errs.Param("", "The params must be an object: parameters are named, not positional.")
+		var err error
+		if text, err = named(text, reflect.TypeFor[T]()); err != nil {
+			return v, err
+		}
 	case text[0] != '{':
-		return v, errs.Param("", "The params must be an object.")
-	case depth(text) > DefaultMaxDepth: // of a frame it is known already, of another body not
-		return v, errs.Param("", "The params are nested too deep.")
+		return v, errs.Param("", "The params must be an object or an array.")
 	}
 	if err := jsonv2.Unmarshal(text, &v, jsonv2.RejectUnknownMembers(true)); err != nil {
 		var zero T
 		return zero, paramError(err)
 	}
 	return v, nil
+}
+
+// named makes an object of an array: each value under the name of the field at
+// its position.
+func named(text []byte, t reflect.Type) ([]byte, error) {
+	names := fieldNames(t)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, paramError(err)
+	}
+	out := make([]byte, 0, len(text)+64)
+	for i := 0; dec.PeekKind() != jsontext.KindEndArray; i++ {
+		value, err := dec.ReadValue()
+		if err != nil {
+			return nil, paramError(err)
+		}
+		if i == len(names) {
+			return nil, errs.Param("/"+strconv.Itoa(i), fmt.Sprintf("There are at most %d parameters.", len(names)))
+		}
+		out = append(appendString(append(out, ','), names[i]), ':')
+		out = append(out, value...)
+	}
+	if len(out) == 0 {
+		return []byte("{}"), nil
+	}
+	out[0] = '{'
+	return append(out, '}'), nil
+}
+
+// fieldNames are the JSON names of a struct's fields, in order.
+func fieldNames(t reflect.Type) []string {
+	var names []string
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // paramError says what is wrong and where, without the decoder's Go vocabulary.

@@ -30,7 +30,10 @@ var update = flag.Bool("update", false, "write the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const adminKey = "cgw_test_admin_0123456789"
+const (
+	adminKey = "cgw_test_admin_0123456789"
+	version  = "1.2.3"
+)
 
 // gateway is a running edge on an embedded platform.
 type gateway struct {
@@ -39,6 +42,7 @@ type gateway struct {
 	t      testing.TB
 	url    string
 	http   *http.Client
+	key    string // what requests show
 	health *chassis.Health
 	stop   func()
 }
@@ -62,7 +66,7 @@ func startOn(tb testing.TB, env *edgetest.Env, change ...func(*edge.Config)) *ga
 	health := chassis.NewHealth(env.Log)
 	svc, err := edge.New(cfg, edge.Deps{
 		Jobs: env.Jobs, Docs: env.Platform.Docs, Bus: env.Platform.Bus, Secrets: env.Platform.Secrets, Blobs: env.Platform.Blobs, BlobHandler: env.Platform.BlobHandler,
-		Health: health, Logger: env.Log, Now: time.Now, Version: "1.2.3",
+		Health: health, Logger: env.Log, Now: time.Now, Version: version,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -77,7 +81,7 @@ func startOn(tb testing.TB, env *edgetest.Env, change ...func(*edge.Config)) *ga
 	}
 	transport := &http.Transport{}
 	g := &gateway{
-		Env: env, t: tb, url: "http://" + svc.Addr().String(), health: health,
+		Env: env, t: tb, url: "http://" + svc.Addr().String(), key: adminKey, health: health,
 		http: &http.Client{
 			Transport: transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -108,7 +112,7 @@ type reply struct {
 	body   []byte
 }
 
-// request sends one request with the admin key and reads the answer; header
+// request sends one request with the key and reads the answer; header
 // values replace, empty ones remove.
 func (g *gateway) request(method, path string, header map[string]string, body string) reply {
 	g.t.Helper()
@@ -131,7 +135,7 @@ func (g *gateway) stream(method, path string, header map[string]string, body str
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	req.Header.Set("X-API-Key", adminKey)
+	req.Header.Set("X-API-Key", g.key)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -201,7 +205,7 @@ type socket struct {
 func (g *gateway) dial() *socket {
 	g.t.Helper()
 	ws, _, err := websocket.Dial(g.t.Context(), g.url+"/ws", &websocket.DialOptions{ //nolint:bodyclose // nil after an upgrade
-		HTTPClient: g.http, HTTPHeader: http.Header{"X-Api-Key": {adminKey}},
+		HTTPClient: g.http, HTTPHeader: http.Header{"X-Api-Key": {g.key}},
 	})
 	if err != nil {
 		g.t.Fatal(err)

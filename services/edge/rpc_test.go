@@ -41,7 +41,6 @@ func TestShapes(t *testing.T) {
 	queued := g.Submit(t, job.Submission{})
 	golden(t, "job_cancel", g.rpc("job.cancel", map[string]any{"job_id": queued.ID}).Result)
 	golden(t, "job_retry", g.rpc("job.retry", map[string]any{"job_id": queued.ID}).Result)
-	golden(t, "openrpc", g.request(http.MethodGet, "/openrpc.json", map[string]string{"X-API-Key": ""}, "").body)
 }
 
 func TestPromptWaits(t *testing.T) {
@@ -201,7 +200,8 @@ func TestMethodErrors(t *testing.T) {
 		{"subscribe without a socket", "job.subscribe", map[string]any{"job_id": finished.ID}, -32601, ""},
 		{"no job id", "job.get", map[string]any{}, -32602, "/job_id"},
 		{"unknown param", "job.get", map[string]any{"job_id": finished.ID, "x": 1}, -32602, "/x"},
-		{"positional params", "job.get", []any{finished.ID}, -32602, ""},
+		{"too many params by position", "job.get", []any{finished.ID, 1}, -32602, "/1"},
+		{"unknown job by position", "job.get", []any{unknown}, -32004, ""},
 		{"unknown job", "job.get", map[string]any{"job_id": unknown}, -32004, ""},
 		{"malformed job id", "job.get", map[string]any{"job_id": "../etc"}, -32004, ""},
 		{"another tenant's job", "job.get", map[string]any{"job_id": foreign.ID}, -32004, ""},

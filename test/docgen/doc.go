@@ -1,5 +1,6 @@
 // Command docgen writes docs/reference from the code: the error registry, the
-// events with their topics and subscriptions, and the configuration. It
+// events with their topics and subscriptions, the configuration, and the methods
+// from the OpenRPC document beside the pages. It
 // guarantees that a page says what the code does: its test fails when a page
 // is stale, missing or belongs to nothing. It lives in the test module because
 // that one may import every service.

@@ -7,9 +7,7 @@ import (
 	"strings"
 )
 
-// openRPC is the part of the edge's OpenRPC document that the page shows. It is
-// read from the edge's golden file, which the edge's own tests hold to what it
-// serves at /openrpc.json.
+// openRPC is the part of the edge's OpenRPC document that the page shows.
 type openRPC struct {
 	Methods []struct {
 		Name    string  `json:"name"`
@@ -19,8 +17,9 @@ type openRPC struct {
 		Result  param   `json:"result"`
 	} `json:"methods"`
 	Notifications []struct {
-		Name   string  `json:"name"`
-		Params []param `json:"params"`
+		Name    string  `json:"name"`
+		Summary string  `json:"summary"`
+		Params  []param `json:"params"`
 	} `json:"x-notifications"` //nolint:tagliatelle // OpenRPC names extensions so
 }
 
@@ -35,18 +34,18 @@ type shape struct {
 	Type       any                        `json:"type"`
 	Properties map[string]json.RawMessage `json:"properties"`
 	Items      json.RawMessage            `json:"items"`
-	OneOf      []json.RawMessage          `json:"oneOf"` //nolint:tagliatelle // JSON Schema
+	AnyOf      []json.RawMessage          `json:"anyOf"` //nolint:tagliatelle // JSON Schema
 }
 
 // describe says what a schema allows, in a few words.
 func describe(raw json.RawMessage) string {
 	var s shape
-	if err := json.Unmarshal(raw, &s); err != nil || s.Type == nil && len(s.OneOf) == 0 {
+	if err := json.Unmarshal(raw, &s); err != nil || s.Type == nil && len(s.AnyOf) == 0 {
 		return "any JSON"
 	}
-	if len(s.OneOf) > 0 {
-		parts := make([]string, len(s.OneOf))
-		for i, one := range s.OneOf {
+	if len(s.AnyOf) > 0 {
+		parts := make([]string, len(s.AnyOf))
+		for i, one := range s.AnyOf {
 			parts[i] = describe(one)
 		}
 		return strings.Join(parts, " or ")
@@ -93,7 +92,8 @@ func methodsPage(document []byte) ([]byte, error) {
 		return nil, fmt.Errorf("decode OpenRPC document: %w", err)
 	}
 	d := newDoc("Methods", "JSON-RPC 2.0 on `POST /jsonrpc` and on the WebSocket `/ws`. A running gateway describes itself with the same\n"+
-		"content: `GET /openrpc.json` or the method `rpc.discover`, with the full schemas. Params go by name; unknown ones are refused.")
+		"content: `GET /openrpc.json` or the method `rpc.discover`, with the full schemas. Params go by name, or by position in the\n"+
+		"order of the tables; unknown ones are refused.")
 	for _, m := range doc.Methods {
 		d.heading(m.Name)
 		d.WriteString(m.Summary)
@@ -106,7 +106,7 @@ func methodsPage(document []byte) ([]byte, error) {
 	}
 	for _, n := range doc.Notifications {
 		d.heading("Notification " + n.Name)
-		d.WriteString("Sent on the WebSocket.\n\n")
+		d.WriteString(n.Summary + " Sent on the WebSocket.\n\n")
 		d.params(n.Params)
 	}
 	return d.Bytes(), nil

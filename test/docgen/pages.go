@@ -32,8 +32,9 @@ type page struct {
 	text []byte
 }
 
-// openRPCFile is the edge's OpenRPC document, below the root of the repository.
-const openRPCFile = "services/edge/testdata/openrpc.golden.json"
+// openRPCFile is the OpenRPC document, below the root of the repository. The
+// edge's tests write it, and hold it to what is served.
+const openRPCFile = "docs/reference/openrpc.json"
 
 // render makes every page. root is the root of the repository.
 func render(root string) ([]page, error) {

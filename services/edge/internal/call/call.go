@@ -16,8 +16,9 @@ type Info struct {
 	// BaseURL is the gateway as the client sees it, "https://host", without a
 	// slash at the end.
 	BaseURL string
-	// IdempotencyKey is the header's; empty on transports without headers.
-	IdempotencyKey string
+	// IdempotencyKey is the header as it came; empty without it and on transports
+	// without headers.
+	IdempotencyKey []string
 	// Quota is what the key had left after its last call, as the gate noted it: of
 	// a batch, after its last member. The transport reads it once all are served.
 	Quota ratelimit.State

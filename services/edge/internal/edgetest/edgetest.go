@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/embedded"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
@@ -25,6 +26,8 @@ type Env struct {
 	Platform *platform.Platform
 	Jobs     *job.Store
 	Log      *slog.Logger
+
+	dir string
 }
 
 // pepper is the environment: the secret that keys are stored under.
@@ -35,10 +38,46 @@ func pepper(name string) (string, bool) {
 // Open opens a platform that closes with the test.
 func Open(tb testing.TB) *Env {
 	tb.Helper()
-	log := slog.New(slog.DiscardHandler)
-	p, err := embedded.Open(tb.Context(), embedded.Config{Dir: tb.TempDir(), Schema: schema.All(), Logger: log, LookupEnv: pepper})
+	return OpenThrough(tb, nil)
+}
+
+// OpenThrough is Open with documents that every operation reaches through what
+// wrap returns; nil: directly.
+func OpenThrough(tb testing.TB, wrap func(docstore.Driver) docstore.Driver) *Env {
+	tb.Helper()
+	return open(tb, tb.TempDir(), wrap)
+}
+
+// Restart closes the platform and opens it again, as a new process does.
+func (e *Env) Restart(tb testing.TB) *Env {
+	tb.Helper()
+	if err := e.Platform.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return open(tb, e.dir, nil)
+}
+
+// Twin is another instance's view of the same platform.
+func (e *Env) Twin(tb testing.TB) *Env {
+	tb.Helper()
+	jobs, err := job.Open(e.Platform, job.Config{}, job.Opening{Service: "twin", Now: time.Now, Logger: e.Log})
 	if err != nil {
 		tb.Fatal(err)
+	}
+	return &Env{Platform: e.Platform, Jobs: jobs, Log: e.Log, dir: e.dir}
+}
+
+func open(tb testing.TB, dir string, wrap func(docstore.Driver) docstore.Driver) *Env {
+	tb.Helper()
+	log := slog.New(slog.DiscardHandler)
+	p, err := embedded.Open(tb.Context(), embedded.Config{Dir: dir, Schema: schema.All(), Logger: log, LookupEnv: pepper})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if wrap != nil {
+		if p.Docs, err = docstore.New(wrap(p.Docs), schema.All(), docstore.Options{Logger: log}); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	tb.Cleanup(func() {
 		if err := p.Close(); err != nil {
@@ -49,7 +88,7 @@ func Open(tb testing.TB) *Env {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &Env{Platform: p, Jobs: jobs, Log: log}
+	return &Env{Platform: p, Jobs: jobs, Log: log, dir: dir}
 }
 
 // Submit stores a job.

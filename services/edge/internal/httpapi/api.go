@@ -88,10 +88,10 @@ type Deps struct {
 type api struct {
 	Deps
 
-	opt     Options
-	routes  *http.ServeMux
-	calls   *jsonrpc.Mux
-	openrpc []byte
+	opt    Options
+	routes *http.ServeMux
+	calls  *jsonrpc.Mux
+	docs   documents
 	// publicOrigin is the origin of the public URL, if there is one.
 	publicOrigin string
 	// compress wraps whole answers.
@@ -100,6 +100,14 @@ type api struct {
 
 // Handler builds the routes.
 func Handler(d Deps, opt Options) (http.Handler, error) {
+	a, err := build(d, opt)
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(a.serve), nil
+}
+
+func build(d Deps, opt Options) (*api, error) {
 	if d.Methods == nil || d.Sockets == nil || d.Hub == nil || d.Streams == nil || d.Auth == nil || d.Tickets == nil || d.Gate == nil || d.Health == nil || d.Logger == nil {
 		return nil, errors.New("httpapi: Methods, Sockets, Hub, Streams, Auth, Tickets, Gate, Health and Logger are required")
 	}
@@ -109,10 +117,9 @@ func Handler(d Deps, opt Options) (http.Handler, error) {
 	if a.compress, err = compressor(); err != nil {
 		return nil, err
 	}
-	// The document is of all methods there are, the WebSocket's included.
-	if a.openrpc, err = methods.OpenRPC(d.Sockets.Mux(), d.Methods.Version); err != nil {
+	if err = a.describe(); err != nil {
 		return nil, err
 	}
 	a.routes = a.mux()
-	return http.HandlerFunc(a.serve), nil
+	return a, nil
 }

@@ -20,6 +20,8 @@ import (
 const (
 	// maxWait bounds a long poll in seconds.
 	maxWait = 60
+	// maxSeq is the largest whole number that every client of JSON can hold.
+	maxSeq = 1 << 53
 	// pollEvents is how many events one long-poll answer has at most.
 	pollEvents = 1000
 )
@@ -44,14 +46,14 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, errs.Param("", "The query cannot be read."))
 		return
 	}
-	after, err := wholeNumber(q, "after", 1<<53)
+	after, err := wholeNumber(q, "after", maxSeq)
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
 	if last := strings.Join(r.Header.Values("Last-Event-ID"), ","); last != "" && form == typeSSE {
 		// A browser that reconnects keeps the URL: the header is newer.
-		if after, err = parseWhole("Last-Event-ID", last, 1<<53); err != nil {
+		if after, err = parseWhole("Last-Event-ID", last, maxSeq); err != nil {
 			a.fail(w, r, err)
 			return
 		}

@@ -76,9 +76,19 @@ func (a *api) execParams(w http.ResponseWriter, r *http.Request) (p apiv1.Prompt
 		a.failBody(w, r, err)
 		return p, false
 	}
-	if p, err = jsonrpc.Params[apiv1.PromptParams](body); err != nil {
+	if p, err = bodyParams[apiv1.PromptParams](body); err != nil {
 		a.fail(w, r, err)
 		return p, false
 	}
 	return p, true
+}
+
+// bodyParams decodes a body that is params without a call around them: an
+// object, because params by position are JSON-RPC's alone.
+func bodyParams[T any](body []byte) (T, error) {
+	if isBatch(body) {
+		var none T
+		return none, errs.Param("", "The body must be an object.")
+	}
+	return jsonrpc.Params[T](body)
 }

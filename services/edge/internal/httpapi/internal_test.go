@@ -137,16 +137,3 @@ func FuzzHandshake(f *testing.F) {
 		}
 	})
 }
-
-// FuzzUnquote: a key in quotes is the key without them.
-func FuzzUnquote(f *testing.F) {
-	for _, seed := range []string{"", `"`, `""`, `"a"`, "a", `"a`, `a"b`} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if got := unquote(`"` + s + `"`); got != s {
-			t.Errorf("%q becomes %q", s, got)
-		}
-		_ = unquote(s)
-	})
-}

@@ -123,7 +123,7 @@ func (a *api) authenticate(next http.HandlerFunc) http.HandlerFunc {
 		a.Guard.Passed(r.Header)
 		info := &call.Info{
 			Principal: p, Address: from.String(), RequestID: requestID(r.Context()), BaseURL: a.baseURL(r),
-			IdempotencyKey: unquote(strings.Join(r.Header.Values("Idempotency-Key"), ", ")),
+			IdempotencyKey: r.Header.Values("Idempotency-Key"),
 		}
 		ctx := call.With(r.Context(), info)
 		if auth.ShowsTicket(r.Header) {
@@ -171,15 +171,6 @@ func (a *api) failAs(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	a.fail(w, r, err)
-}
-
-// unquote takes the quotes off an Idempotency-Key: its draft makes it a string
-// of RFC 8941, most clients send it bare.
-func unquote(s string) string {
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		return s[1 : len(s)-1]
-	}
-	return s
 }
 
 // baseURL is the gateway as this client sees it. What a client claims here is

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"codexgateway.dev/pkg/apikey"
+	"codexgateway.dev/services/edge/internal/apidoc"
 )
 
 // access says who may use a route.
@@ -36,6 +37,9 @@ type route struct {
 	// body is the largest body in bytes.
 	body  int64
 	serve http.HandlerFunc
+	// doc says what the route is for: a row without it does not compile, one
+	// that says nothing does not start.
+	doc apidoc.Operation
 }
 
 var (
@@ -48,20 +52,20 @@ var (
 func (a *api) table() []route {
 	small := a.opt.OtherBody
 	rows := []route{
-		{"/health", read, public, "", small, a.Health.Live().ServeHTTP},
-		{"/ready", read, open, "", small, a.Health.Ready().ServeHTTP},
-		{"/openrpc.json", read, public, "", small, a.serveOpenRPC},
-		{routeRPC, post, keyed, "", a.opt.RPCBody, a.serveRPC},
-		{"/exec", post, keyed, apikey.JobsWrite, a.opt.ExecBody, a.serveExec},
-		{routeSocket, get, keyed, "", small, a.serveSocket},
-		{routeEvents, get, keyed, apikey.JobsRead, small, a.serveEvents},
-		{"/v1/jobs/{id}/artifacts/{name}", get, keyed, apikey.JobsRead, small, a.serveArtifact},
-		{"/v1/tickets", post, keyed, "", small, a.serveTicket},
+		{"/health", read, public, "", small, a.Health.Live().ServeHTTP, docHealth()},
+		{"/ready", read, open, "", small, a.Health.Ready().ServeHTTP, docReady()},
+		{"/openrpc.json", read, public, "", small, a.serveOpenRPC, docDocument("openrpc", "Describes the methods as OpenRPC 1.3.")},
+		{"/openapi.json", read, public, "", small, a.serveOpenAPI, docDocument("openapi", "Describes the routes as OpenAPI 3.1: this document.")},
+		{"/asyncapi.json", read, public, "", small, a.serveAsyncAPI, docDocument("asyncapi", "Describes the WebSocket and the event streams as AsyncAPI 3.0.")},
+		{routeRPC, post, keyed, "", a.opt.RPCBody, a.serveRPC, docRPC()},
+		{"/exec", post, keyed, apikey.JobsWrite, a.opt.ExecBody, a.serveExec, docExec()},
+		{routeSocket, get, keyed, "", small, a.serveSocket, docSocket()},
+		{routeEvents, get, keyed, apikey.JobsRead, small, a.serveEvents, docEvents()},
+		{"/v1/jobs/{id}/artifacts/{name}", get, keyed, apikey.JobsRead, small, a.serveArtifact, docArtifact()},
+		{"/v1/tickets", post, keyed, "", small, a.serveTicket, docTicket()},
 	}
 	if a.Blobs != nil {
-		rows = append(rows,
-			route{"/blobs", read, open, "", small, a.Blobs.ServeHTTP},
-			route{"/blobs/{key...}", read, open, "", small, a.Blobs.ServeHTTP})
+		rows = append(rows, route{"/blobs", read, open, "", small, a.Blobs.ServeHTTP, docBlob()})
 	}
 	return rows
 }
@@ -136,8 +140,4 @@ func literal(u *url.URL) (*url.URL, bool) {
 	as := *u
 	as.RawPath = strings.Join(segments, "/")
 	return &as, true
-}
-
-func (a *api) serveOpenRPC(w http.ResponseWriter, r *http.Request) {
-	a.respond(w, r, http.StatusOK, typeJSON, a.openrpc)
 }

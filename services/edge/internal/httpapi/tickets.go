@@ -9,7 +9,6 @@ import (
 	"codexgateway.dev/pkg/audit"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
-	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/pkg/ticket"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/call"
@@ -40,7 +39,7 @@ func (a *api) serveTicket(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, http.StatusUnsupportedMediaType, errMediaType)
 		return
 	}
-	p, err := jsonrpc.Params[apiv1.TicketParams](body)
+	p, err := bodyParams[apiv1.TicketParams](body)
 	if err != nil {
 		a.fail(w, r, err)
 		return

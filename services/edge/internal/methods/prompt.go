@@ -10,7 +10,6 @@ import (
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/audit"
-	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/services/edge/internal/call"
@@ -163,22 +162,4 @@ func answer(v *apiv1.Job, items []apiv1.Event) apiv1.AIResponse {
 		Status: v.Status, Content: v.Content, Structured: v.Structured, Error: v.Error,
 		Model: v.Model, Usage: v.Usage, Timestamp: v.EndedAt, Events: items,
 	}
-}
-
-// idempotencyKey is the key of a submit, from the header or the params.
-func idempotencyKey(info *call.Info, param string) (string, error) {
-	header := info.IdempotencyKey
-	switch {
-	case header == "":
-		return param, nil
-	case info.Batch:
-		return "", errs.Param("/idempotency_key", "The Idempotency-Key header cannot name one call of a batch: give each its own idempotency_key.")
-	case param != "" && param != header:
-		return "", errs.Param("/idempotency_key", "The Idempotency-Key header says otherwise.")
-	}
-	// The params were checked; a header may hold what JSON cannot.
-	if bad := idempotencyName(header); bad != "" {
-		return "", errs.Param("/idempotency_key", bad)
-	}
-	return header, nil
 }

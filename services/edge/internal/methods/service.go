@@ -19,6 +19,7 @@ import (
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge/internal/apidoc"
 	"codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/hub"
 )
@@ -91,7 +92,7 @@ func (s *Service) Register(m *jsonrpc.Mux) {
 	}, s.ping)
 	jsonrpc.Register(m, apiv1.MethodRPCDiscover, jsonrpc.MethodDoc{
 		Summary: "Describes the methods as an OpenRPC document.", Results: []any{map[string]any{}},
-	}, func(context.Context, struct{}) (json.RawMessage, error) { return OpenRPC(m, s.Version) })
+	}, func(context.Context, struct{}) (json.RawMessage, error) { return apidoc.OpenRPC(m, s.Version) })
 }
 
 func (s *Service) ping(context.Context, struct{}) (apiv1.Pong, error) {

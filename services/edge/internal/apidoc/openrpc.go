@@ -1,9 +1,8 @@
-package methods
+package apidoc
 
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -16,20 +15,18 @@ import (
 // openRPCVersion is the version of https://spec.open-rpc.org the document follows.
 const openRPCVersion = "1.3.2"
 
+const openRPCText = "JSON-RPC 2.0 on `POST /jsonrpc` and in the text frames of the WebSocket `/ws`. Every call may fail with every error below. " +
+	"What the gateway sends by itself on a WebSocket is in `x-notifications`, and in `/asyncapi.json` with the rest."
+
 // document is an OpenRPC document.
 type document struct {
 	OpenRPC string       `json:"openrpc"`
-	Info    documentInfo `json:"info"`
+	Info    info         `json:"info"`
 	Methods []methodSpec `json:"methods"`
 	// Components holds the errors, which are the same for every method.
 	Components components `json:"components"`
 	// Notifications is an extension: what the server sends on a WebSocket.
 	Notifications []notificationSpec `json:"x-notifications,omitempty"` //nolint:tagliatelle // OpenRPC names extensions so
-}
-
-type documentInfo struct {
-	Title   string `json:"title"`
-	Version string `json:"version"`
 }
 
 type methodSpec struct {
@@ -44,8 +41,9 @@ type methodSpec struct {
 }
 
 type notificationSpec struct {
-	Name   string       `json:"name"`
-	Params []descriptor `json:"params"`
+	Name    string       `json:"name"`
+	Summary string       `json:"summary"`
+	Params  []descriptor `json:"params"`
 }
 
 type descriptor struct {
@@ -69,18 +67,18 @@ type errorSpec struct {
 
 // notifications are what the methods of a WebSocket lead to.
 var notifications = []struct {
-	after, name string
-	params      any
+	after, name, summary string
+	params               any
 }{
-	{apiv1.MethodJobSubscribe, apiv1.NotifyJobEvent, apiv1.JobEventNotification{}},
-	{apiv1.MethodJobSubscribe, apiv1.NotifySubscriptionClosed, apiv1.SubscriptionClosed{}},
+	{apiv1.MethodJobSubscribe, apiv1.NotifyJobEvent, "One event of a subscribed job.", apiv1.JobEventNotification{}},
+	{apiv1.MethodJobSubscribe, apiv1.NotifySubscriptionClosed, "A subscription has ended, and why.", apiv1.SubscriptionClosed{}},
 }
 
 // OpenRPC describes every method of a table, with schemas derived from the Go
 // types it was registered with.
 func OpenRPC(m *jsonrpc.Mux, version string) (json.RawMessage, error) {
 	doc := document{
-		OpenRPC: openRPCVersion, Info: documentInfo{Title: "Codex Gateway", Version: version},
+		OpenRPC: openRPCVersion, Info: infoOf(version, openRPCText),
 		Components: components{Errors: make(map[errs.Code]errorSpec)},
 	}
 	var failures []reference
@@ -97,7 +95,7 @@ func OpenRPC(m *jsonrpc.Mux, version string) (json.RawMessage, error) {
 		}
 		spec, err := describe(&method)
 		if err != nil {
-			return nil, fmt.Errorf("methods: describe %s: %w", name, err)
+			return nil, fmt.Errorf("apidoc: describe %s: %w", name, err)
 		}
 		spec.Errors = failures
 		doc.Methods = append(doc.Methods, spec)
@@ -108,40 +106,30 @@ func OpenRPC(m *jsonrpc.Mux, version string) (json.RawMessage, error) {
 		}
 		params, err := describeParams(n.params)
 		if err != nil {
-			return nil, fmt.Errorf("methods: describe %s: %w", n.name, err)
+			return nil, fmt.Errorf("apidoc: describe %s: %w", n.name, err)
 		}
 		for i := range params {
 			loosen(params[i].Schema)
 		}
-		doc.Notifications = append(doc.Notifications, notificationSpec{Name: n.name, Params: params})
+		doc.Notifications = append(doc.Notifications, notificationSpec{Name: n.name, Summary: n.summary, Params: params})
 	}
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return nil, fmt.Errorf("methods: encode OpenRPC: %w", err)
-	}
-	return raw, nil
+	return encode(doc)
 }
 
 func describe(m *jsonrpc.Method) (methodSpec, error) {
 	spec := methodSpec{
 		Name: m.Name, Summary: m.Doc.Summary, Scope: m.Doc.Scope,
-		ParamStructure: "by-name",
+		ParamStructure: "either",
 	}
 	var err error
 	if spec.Params, err = describeParams(m.Doc.Params); err != nil {
 		return spec, err
 	}
-	results := make([]*jsonschema.Schema, len(m.Doc.Results))
-	for i, r := range m.Doc.Results {
-		if results[i], err = schemaOf(r); err != nil {
-			return spec, err
-		}
-		loosen(results[i])
+	result, err := answersSchema(m.Doc.Results)
+	if err != nil {
+		return spec, err
 	}
-	spec.Result = descriptor{Name: "result", Schema: &jsonschema.Schema{OneOf: results}}
-	if len(results) == 1 {
-		spec.Result.Schema = results[0]
-	}
+	spec.Result = descriptor{Name: "result", Schema: result}
 	return spec, nil
 }
 
@@ -158,29 +146,4 @@ func describeParams(params any) ([]descriptor, error) {
 		})
 	}
 	return out, nil
-}
-
-// schemaOf derives a schema from a prototype. Raw JSON may be anything.
-func schemaOf(prototype any) (*jsonschema.Schema, error) {
-	return jsonschema.ForType(reflect.TypeOf(prototype), &jsonschema.ForOptions{
-		TypeSchemas: map[reflect.Type]*jsonschema.Schema{reflect.TypeFor[json.RawMessage](): {}},
-	})
-}
-
-// loosen makes the schema of a params struct that of a result: results gain
-// fields over time, and their lists are never null.
-func loosen(s *jsonschema.Schema) {
-	if s == nil {
-		return
-	}
-	if slices.Contains(s.Types, "array") {
-		s.Types, s.Type = nil, "array"
-	}
-	if s.Type == "object" && s.Properties != nil {
-		s.AdditionalProperties = nil
-	}
-	for _, p := range s.Properties {
-		loosen(p)
-	}
-	loosen(s.Items)
 }

@@ -74,10 +74,24 @@ type New struct {
 	CreatedBy    string
 }
 
+// Also is a write that goes into the commit of a change, made from the key as it
+// will be: neither is ever there without the other. nil: none.
+type Also func(*Record) (docstore.Write, error)
+
+// writes is the commit of a changed key.
+func (also Also) writes(r *Record, op docstore.Op, version docstore.Version) ([]docstore.Write, error) {
+	w, err := r.write(op, version)
+	if err != nil || also == nil {
+		return []docstore.Write{w}, err
+	}
+	more, err := also(r)
+	return []docstore.Write{w, more}, err
+}
+
 // Create makes a key and returns it with what is stored of it. overloaded:
 // there is no pepper, or whether it was stored is unknown; a key that was is one
 // that nobody has seen.
-func (s *Store) Create(ctx context.Context, n New) (*Record, secret.Value, error) {
+func (s *Store) Create(ctx context.Context, n New, also Also) (*Record, secret.Value, error) {
 	parts, err := newParts(s.Env, "")
 	if err != nil {
 		return nil, secret.Value{}, err
@@ -89,11 +103,11 @@ func (s *Store) Create(ctx context.Context, n New) (*Record, secret.Value, error
 	if r.Secret, err = s.secretOf(ctx, parts, 1); err != nil {
 		return nil, secret.Value{}, err
 	}
-	w, err := r.write(docstore.Create, 0)
+	writes, err := also.writes(r, docstore.Create, 0)
 	if err != nil {
 		return nil, secret.Value{}, err
 	}
-	if _, err := s.Docs.Commit(ctx, []docstore.Write{w}); err != nil {
+	if _, err := s.Docs.Commit(ctx, writes); err != nil {
 		return nil, secret.Value{}, fmt.Errorf("apikey: create: %w", err)
 	}
 	return r, parts.key(), nil
@@ -114,9 +128,9 @@ func (s *Store) secretOf(ctx context.Context, parts Parts, number int) (Secret, 
 // Rotate gives a key a new secret and returns it. The one in use so far stays
 // valid for overlap, as do those that were replaced before for what is left of
 // theirs, at most four in all. may is asked about the key before it is changed.
-func (s *Store) Rotate(ctx context.Context, tenant, keyID string, overlap time.Duration, may func(*Record) error) (*Record, secret.Value, error) {
+func (s *Store) Rotate(ctx context.Context, tenant, keyID string, overlap time.Duration, may func(*Record) error, also Also) (*Record, secret.Value, error) {
 	var made secret.Value
-	r, err := s.change(ctx, tenant, keyID, func(r *Record) (bool, error) {
+	r, err := s.change(ctx, tenant, keyID, also, func(r *Record) (bool, error) {
 		if err := may(r); err != nil {
 			return false, err
 		}
@@ -153,8 +167,8 @@ func (s *Store) Rotate(ctx context.Context, tenant, keyID string, overlap time.D
 
 // Revoke ends a key for ever and tells every edge. A revoked one stays as it is,
 // and is told of again: the first time may not have been heard.
-func (s *Store) Revoke(ctx context.Context, tenant, keyID string) (*Record, error) {
-	r, err := s.change(ctx, tenant, keyID, func(r *Record) (bool, error) {
+func (s *Store) Revoke(ctx context.Context, tenant, keyID string, also Also) (*Record, error) {
+	r, err := s.change(ctx, tenant, keyID, also, func(r *Record) (bool, error) {
 		if !r.RevokedAt.IsZero() {
 			return false, nil
 		}
@@ -170,7 +184,7 @@ func (s *Store) Revoke(ctx context.Context, tenant, keyID string) (*Record, erro
 
 // change reads a tenant's key, has it changed and stores it, again if others
 // were faster.
-func (s *Store) change(ctx context.Context, tenant, keyID string, how func(*Record) (changed bool, err error)) (*Record, error) {
+func (s *Store) change(ctx context.Context, tenant, keyID string, also Also, how func(*Record) (changed bool, err error)) (*Record, error) {
 	for n := 1; ; n++ {
 		r, version, err := s.read(ctx, keyID)
 		if err != nil {
@@ -183,11 +197,11 @@ func (s *Store) change(ctx context.Context, tenant, keyID string, how func(*Reco
 		if err != nil || !changed {
 			return r, err
 		}
-		w, err := r.write(docstore.Replace, version)
+		writes, err := also.writes(r, docstore.Replace, version)
 		if err != nil {
 			return nil, err
 		}
-		_, err = s.Docs.Commit(ctx, []docstore.Write{w})
+		_, err = s.Docs.Commit(ctx, writes)
 		switch {
 		case err == nil:
 			return r, nil

@@ -96,7 +96,7 @@ func (w *world) create(change ...func(*apikey.New)) (*apikey.Record, string) {
 	for _, c := range change {
 		c(&n)
 	}
-	r, key, err := w.Create(w.t.Context(), n)
+	r, key, err := w.Create(w.t.Context(), n, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func (w *world) create(change ...func(*apikey.New)) (*apikey.Record, string) {
 
 func (w *world) rotate(keyID string, overlap time.Duration) string {
 	w.t.Helper()
-	_, key, err := w.Rotate(w.t.Context(), "acme", keyID, overlap, anyone)
+	_, key, err := w.Rotate(w.t.Context(), "acme", keyID, overlap, anyone, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -241,17 +241,17 @@ func TestARevokedKeyIsOverForEver(t *testing.T) {
 	w := newWorld(t)
 	r, first := w.create()
 	second := w.rotate(r.ID, time.Hour)
-	revoked, err := w.Revoke(t.Context(), "acme", r.ID)
+	revoked, err := w.Revoke(t.Context(), "acme", r.ID, nil)
 	if err != nil || revoked.Status(w.now) != apikey.Revoked {
 		t.Fatalf("%+v, %v", revoked, err)
 	}
 	w.invalid("the old one", first, "revoked")
 	w.invalid("the new one", second, "revoked")
-	if _, _, err := w.Rotate(t.Context(), "acme", r.ID, 0, anyone); errs.CodeOf(err) != errs.Conflict {
+	if _, _, err := w.Rotate(t.Context(), "acme", r.ID, 0, anyone, nil); errs.CodeOf(err) != errs.Conflict {
 		t.Errorf("rotate: %v", err)
 	}
 	w.now = w.now.Add(time.Hour)
-	again, err := w.Revoke(t.Context(), "acme", r.ID)
+	again, err := w.Revoke(t.Context(), "acme", r.ID, nil)
 	if err != nil || !again.RevokedAt.Equal(revoked.RevokedAt) {
 		t.Errorf("again: %v, %v", again, err)
 	}
@@ -265,8 +265,8 @@ func TestAKeyOfAnotherTenantIsNone(t *testing.T) {
 	w := newWorld(t)
 	r, key := w.create()
 	for _, keyID := range []string{r.ID, "key_zzzzzzzzzzzz", "key_", "", "admin", "../x", "__x__", strings.Repeat("k", 1000)} {
-		_, errRotate := func() (any, error) { r, _, err := w.Rotate(t.Context(), "other", keyID, 0, anyone); return r, err }()
-		_, errRevoke := w.Revoke(t.Context(), "other", keyID)
+		_, errRotate := func() (any, error) { r, _, err := w.Rotate(t.Context(), "other", keyID, 0, anyone, nil); return r, err }()
+		_, errRevoke := w.Revoke(t.Context(), "other", keyID, nil)
 		for _, err := range []error{errRotate, errRevoke} {
 			if errs.CodeOf(err) != errs.NotFound || errs.From(err).Message() != "There is no such key." {
 				t.Errorf("%.20s: %v", keyID, err)
@@ -334,15 +334,15 @@ func TestWithoutAPepperNothingIsMadeAndNothingDecided(t *testing.T) {
 		if _, err := w.verify(key); !errors.Is(err, apikey.ErrNoPepper) {
 			t.Errorf("%s: verify: %v", name, err)
 		}
-		_, _, err := w.Create(t.Context(), apikey.New{Tenant: "acme"})
+		_, _, err := w.Create(t.Context(), apikey.New{Tenant: "acme"}, nil)
 		if errs.CodeOf(err) != errs.Overloaded || !strings.Contains(errs.From(err).Message(), "openssl") {
 			t.Errorf("%s: create: %v", name, err)
 		}
-		if _, _, err = w.Rotate(t.Context(), "acme", r.ID, 0, anyone); errs.CodeOf(err) != errs.Overloaded {
+		if _, _, err = w.Rotate(t.Context(), "acme", r.ID, 0, anyone, nil); errs.CodeOf(err) != errs.Overloaded {
 			t.Errorf("%s: rotate: %v", name, err)
 		}
 	}
-	if _, err := w.Revoke(t.Context(), "acme", r.ID); err != nil {
+	if _, err := w.Revoke(t.Context(), "acme", r.ID, nil); err != nil {
 		t.Errorf("revoke needs none: %v", err)
 	}
 }
@@ -354,7 +354,7 @@ func TestANoteOfAUseNeverUndoesARevocation(t *testing.T) {
 	w := newWorld(t)
 	r, key := w.create()
 	w.docs.before = func() {
-		if _, err := w.Revoke(t.Context(), "acme", r.ID); err != nil {
+		if _, err := w.Revoke(t.Context(), "acme", r.ID, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -374,7 +374,7 @@ func TestARevocationOvertakenByANoteIsMadeAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	revoked, err := w.Revoke(t.Context(), "acme", r.ID)
+	revoked, err := w.Revoke(t.Context(), "acme", r.ID, nil)
 	if err != nil || !revoked.LastUsedAt.Equal(w.now) {
 		t.Errorf("%+v, %v", revoked, err)
 	}

@@ -30,7 +30,7 @@ func TestCompression(t *testing.T) {
 		vary                     bool
 	}{
 		{"long call", "POST", "/jsonrpc", page, "", "gzip", true, true},
-		{"long poll", "GET", events + "?wait=1", "", "", "gzip, br", true, true},
+		{"long poll", "GET", events + "?wait=30", "", "", "gzip, br", true, true},
 		{"document", "GET", "/openrpc.json", "", "", "deflate, gzip;q=0.5", true, true},
 		{"short call", "POST", "/jsonrpc", ping, "", "gzip", false, true},
 		{"not accepted", "GET", "/openrpc.json", "", "", "identity", false, true},

@@ -9,6 +9,7 @@ import (
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/audit"
+	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/services/edge/internal/call"
 )
@@ -19,11 +20,41 @@ func (s *Service) record(ctx context.Context, action audit.Action, target string
 	s.keep(ctx, call.Audit(ctx, action, target, nil))
 }
 
-// recordKey is record for a key, which may be another tenant's.
-func (s *Service) recordKey(ctx context.Context, action audit.Action, key *apikey.Record) {
-	r := call.Audit(ctx, action, key.ID, nil)
-	r.Tenant = key.Tenant
-	s.keep(ctx, r)
+// keyTrail is the record of one change of a key: stored in the commit that makes
+// the change, so that no key changes hands without it, and told of after it.
+type keyTrail struct {
+	svc    *Service
+	ctx    context.Context //nolint:containedctx // the call that makes the change
+	action audit.Action
+	record audit.Record
+}
+
+func (s *Service) keyTrail(ctx context.Context, action audit.Action) *keyTrail {
+	return &keyTrail{svc: s, ctx: ctx, action: action}
+}
+
+// of begins the record; the key may be another tenant's than the caller's.
+func (t *keyTrail) of(key *apikey.Record) *audit.Record {
+	t.record = call.Audit(t.ctx, t.action, key.ID, nil)
+	t.record.Tenant = key.Tenant
+	return &t.record
+}
+
+// also is the write for the commit. A commit that is tried again has a new one.
+func (t *keyTrail) also() apikey.Also {
+	if t.svc.Audit == nil {
+		return nil
+	}
+	return func(key *apikey.Record) (docstore.Write, error) { return t.svc.Audit.Write(t.of(key)) }
+}
+
+// tell writes the record to the log stream. A revocation that found the key
+// revoked has stored nothing and is told of all the same.
+func (t *keyTrail) tell(key *apikey.Record) {
+	if t.record.ID == "" {
+		t.of(key)
+	}
+	t.svc.Audit.Tell(t.ctx, t.record)
 }
 
 // keep stores a record, also when the caller has left meanwhile.

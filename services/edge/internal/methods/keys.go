@@ -60,11 +60,12 @@ func (s *Service) keyCreate(ctx context.Context, p apiv1.KeyCreateParams) (apiv1
 	if err != nil {
 		return apiv1.NewKey{}, err
 	}
-	r, key, err := s.Keys.Create(ctx, n)
+	trail := s.keyTrail(ctx, audit.KeyCreate)
+	r, key, err := s.Keys.Create(ctx, n, trail.also())
 	if err != nil {
 		return apiv1.NewKey{}, Fault(err)
 	}
-	s.recordKey(ctx, audit.KeyCreate, r)
+	trail.tell(r)
 	return apiv1.NewKey{Key: s.keyView(r), Secret: key.Reveal()}, nil
 }
 
@@ -177,6 +178,7 @@ func (s *Service) keyRotate(ctx context.Context, p apiv1.KeyRotateParams) (apiv1
 		}
 		overlap = time.Duration(*p.OverlapS) * time.Second
 	}
+	trail := s.keyTrail(ctx, audit.KeyRotate)
 	r, key, err := s.Keys.Rotate(ctx, tenant, p.KeyID, overlap, func(r *apikey.Record) error {
 		// The new secret is shown to who asks: it must open nothing new to them.
 		for _, scope := range r.Scopes {
@@ -185,12 +187,12 @@ func (s *Service) keyRotate(ctx context.Context, p apiv1.KeyRotateParams) (apiv1
 			}
 		}
 		return nil
-	})
+	}, trail.also())
 	if err != nil {
 		return apiv1.NewKey{}, Fault(err)
 	}
 	s.Ring.Rotated(r)
-	s.recordKey(ctx, audit.KeyRotate, r)
+	trail.tell(r)
 	return apiv1.NewKey{Key: s.keyView(r), Secret: key.Reveal()}, nil
 }
 
@@ -199,12 +201,13 @@ func (s *Service) keyRevoke(ctx context.Context, p apiv1.KeyRef) (apiv1.Key, err
 	if err != nil {
 		return apiv1.Key{}, err
 	}
-	r, err := s.Keys.Revoke(ctx, tenant, p.KeyID)
+	trail := s.keyTrail(ctx, audit.KeyRevoke)
+	r, err := s.Keys.Revoke(ctx, tenant, p.KeyID, trail.also())
 	if err != nil {
 		return apiv1.Key{}, Fault(err)
 	}
 	s.Ring.Revoked(r.ID)
-	s.recordKey(ctx, audit.KeyRevoke, r)
+	trail.tell(r)
 	return s.keyView(r), nil
 }
 

@@ -132,6 +132,9 @@ func (c *conn) readLoop() {
 		case errors.Is(err, errBinary):
 			c.refuse(errs.CloseProtocol, "send text frames only")
 			continue
+		case errors.Is(err, websocket.ErrMessageTooBig):
+			c.wire.linger(closeWait)
+			return
 		case err != nil:
 			return
 		case !utf8.Valid(frame): // RFC 6455, section 8.1

@@ -52,6 +52,18 @@ func newWire(c net.Conn, limit time.Duration) *wire {
 	return w
 }
 
+// lingerBytes is how much a peer may still send that was told to stop.
+const lingerBytes = 1 << 20
+
+// linger reads on for a moment and throws it away: to close a connection with
+// bytes unread resets it, and the reset may reach a peer that still sends before
+// it has read why. A peer that sends more than that finds out the hard way.
+func (w *wire) linger(d time.Duration) {
+	if err := w.SetReadDeadline(time.Now().Add(d)); err == nil {
+		_, _ = io.CopyN(io.Discard, w.Conn, lingerBytes) // ends with the deadline, the bound or the peer
+	}
+}
+
 // hold begins to collect.
 func (w *wire) hold() {
 	w.mu.Lock()

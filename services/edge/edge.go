@@ -153,7 +153,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.trail = audit.NewTrail(deps.Docs, stream, deps.Now, cfg.AuditRetention)
 	s.tally = audit.NewTally(s.trail)
 	svc := &methods.Service{
-		Keys: keys, Ring: s.keys,
+		Keys: keys, Ring: s.keys, KeyRate: cfg.RateLimit,
 		Jobs: deps.Jobs, Hub: s.hub, Blobs: deps.Blobs, Now: deps.Now, Version: deps.Version,
 		Audit: s.trail, Tally: s.tally, AllowFileRepos: cfg.RepoAllowFile, Draining: s.streams.Draining(),
 	}

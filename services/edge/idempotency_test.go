@@ -23,9 +23,10 @@ type submitted struct {
 	replayed bool
 }
 
-// submit posts a prompt with a key; form says where the key is.
-func (g *gateway) submit(form, key, prompt string) submitted {
+// submit posts a prompt with the one key of these tests; form says where it is.
+func (g *gateway) submit(form, prompt string) submitted {
 	g.t.Helper()
+	const key = "k"
 	header, param := map[string]string{}, ""
 	switch form {
 	case "bare":
@@ -97,11 +98,11 @@ func TestDuplicatesMeetOnTwoEdges(t *testing.T) {
 	}
 	again := startOn(t, env.Restart(t), publicly)
 	for _, form := range forms {
-		s := again.submit(form, "k", "once")
+		s := again.submit(form, "once")
 		if c.results[string(s.Result)] == 0 || !s.replayed {
 			t.Errorf("%s, after a restart: replayed %t, %s", form, s.replayed, s.Result)
 		}
-		if s := again.submit(form, "k", "twice"); s.Error == nil || s.Error.Code != -32007 || s.status != http.StatusOK || s.replayed {
+		if s := again.submit(form, "twice"); s.Error == nil || s.Error.Code != -32007 || s.status != http.StatusOK || s.replayed {
 			t.Errorf("%s, other params: %+v", form, s)
 		}
 	}
@@ -117,7 +118,7 @@ func TestOneOfTwoWishesWins(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
-			s := edges[i%2].submit("bare", "k", []string{"left", "right"}[i/2%2])
+			s := edges[i%2].submit("bare", []string{"left", "right"}[i/2%2])
 			c.add(t, &s)
 		})
 	}

@@ -176,7 +176,7 @@ func readDocument[T any](t *testing.T, name string) T {
 
 // TestNoMethodTellsTenantsApart walks every method of the WebSocket, which has
 // them all, and every param of it that names something.
-func TestNoMethodTellsTenantsApart(t *testing.T) {
+func TestNoMethodTellsTenantsApart(t *testing.T) { //nolint:tparallel // the subtests watch the same documents, one after the other
 	t.Parallel()
 	g, o, ids, _ := neighbours(t)
 	mine := g.Submit(t, job.Submission{})
@@ -237,7 +237,7 @@ func TestNoMethodTellsTenantsApart(t *testing.T) {
 
 // TestNoRouteTellsTenantsApart walks every route and every part of a request to
 // it that names something.
-func TestNoRouteTellsTenantsApart(t *testing.T) {
+func TestNoRouteTellsTenantsApart(t *testing.T) { //nolint:tparallel // the subtests watch the same documents, one after the other
 	t.Parallel()
 	g, o, _, ids := neighbours(t)
 	doc := readDocument[struct {

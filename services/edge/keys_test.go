@@ -12,6 +12,7 @@ import (
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/jsonrpc"
+	"codexgateway.dev/services/edge"
 )
 
 // as calls a method with a key.
@@ -111,12 +112,16 @@ func TestKeysOnTheWire(t *testing.T) {
 
 func TestAKeyGivesNoMoreThanItHas(t *testing.T) {
 	t.Parallel()
-	g := start(t)
+	g := start(t, func(c *edge.Config) { c.RateLimit = 100 })
 	admin := call[apiv1.NewKey](g, apiv1.MethodKeyCreate, apiv1.KeyCreateParams{
 		Tenant: "acme", Scopes: []string{"jobs:read", "keys:admin"}, RateLimit: 50, ExpiresAt: "2999-01-01T00:00:00Z",
 	})
 	strong := call[apiv1.NewKey](g, apiv1.MethodKeyCreate, apiv1.KeyCreateParams{Tenant: "acme"})
 	foreign := call[apiv1.NewKey](g, apiv1.MethodKeyCreate, apiv1.KeyCreateParams{Tenant: "other"})
+	usual := call[apiv1.NewKey](g, apiv1.MethodKeyCreate, apiv1.KeyCreateParams{Tenant: "acme", Scopes: []string{"keys:admin"}})
+	if _, a := g.as(usual.Secret, "key.create", json.RawMessage(`{"scopes":["keys:admin"],"rate_limit":5}`)); a.Error != nil {
+		t.Errorf("a lower limit than the default: %+v", a.Error)
+	}
 	const denied, invalid, unknown = -32003, -32602, -32004
 	for _, tc := range []struct {
 		name, key, method, params string
@@ -126,6 +131,7 @@ func TestAKeyGivesNoMoreThanItHas(t *testing.T) {
 		{"a scope it lacks", admin.Secret, "key.create", `{"scopes":["jobs:read","jobs:write"]}`, denied, "/scopes/1"},
 		{"another tenant", admin.Secret, "key.create", `{"tenant":"other"}`, denied, "/tenant"},
 		{"a higher limit", admin.Secret, "key.create", `{"rate_limit":51}`, denied, "/rate_limit"},
+		{"a higher limit than the default", usual.Secret, "key.create", `{"scopes":["keys:admin"],"rate_limit":101}`, denied, "/rate_limit"},
 		{"a longer life", admin.Secret, "key.create", `{"expires_at":"2999-01-02T00:00:00Z"}`, denied, "/expires_at"},
 		{"rotating a stronger key", admin.Secret, "key.rotate", `{"key_id":"` + strong.KeyID + `"}`, denied, "/key_id"},
 		{"rotating a foreign key", admin.Secret, "key.rotate", `{"key_id":"` + foreign.KeyID + `"}`, unknown, ""},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -150,7 +151,7 @@ func (c *wireConn) call() error {
 		}
 	}
 	if length < 0 {
-		return fmt.Errorf("an answer without Content-Length")
+		return errors.New("an answer without Content-Length")
 	}
 	if cap(c.body) < length {
 		c.body = make([]byte, length)

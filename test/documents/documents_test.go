@@ -44,7 +44,7 @@ func validators(t *testing.T) string {
 		return dir
 	}
 	// Aside and renamed: two runs at once must not find each other's half.
-	aside, err := os.MkdirTemp(cache, "codexgw-documents-new-")
+	aside, err := os.MkdirTemp(cache, "codexgw-documents-new-") //nolint:usetesting // it is renamed to where it stays
 	if err != nil {
 		t.Fatal(err)
 	}

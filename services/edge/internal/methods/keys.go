@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -88,7 +89,7 @@ func (s *Service) newKey(maker *auth.Principal, p *apiv1.KeyCreateParams) (apike
 	if n.RateLimit == 0 {
 		n.RateLimit = maker.RateLimit
 	}
-	if !maker.Admin && n.RateLimit > maker.RateLimit {
+	if own := cmp.Or(maker.RateLimit, s.KeyRate); !maker.Admin && own > 0 && n.RateLimit > own {
 		e := errs.New(errs.PermissionDenied, "A key gives no higher limit than its own; the admin key does.")
 		e.Field = "/rate_limit"
 		return n, e

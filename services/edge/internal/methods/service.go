@@ -40,7 +40,10 @@ type Service struct {
 	Blobs *blob.Bucket
 	Keys  *apikey.Store
 	Ring  Ring
-	Now   func() time.Time
+	// KeyRate is how many calls a minute a key may make that does not say; 0: any
+	// number.
+	KeyRate int
+	Now     func() time.Time
 	// Audit keeps who did what, Tally what anybody can cause; nil: nobody does.
 	Audit *audit.Trail
 	Tally *audit.Tally

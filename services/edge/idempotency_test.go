@@ -80,7 +80,7 @@ func TestDuplicatesMeetOnTwoEdges(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 24 {
 		all.Go(func() {
-			s := edges[i%2].submit(forms[i%3], "k", "once")
+			s := edges[i%2].submit(forms[i%3], "once")
 			c.add(t, &s)
 		})
 	}

@@ -15,8 +15,12 @@ import (
 	"codexgateway.dev/pkg/secret"
 )
 
-// canary is the model key of a gateway whose jobs look for it.
-const canary = "sk-canary-3f9c2d7b61e84a05"
+// canary is the model key of a gateway whose jobs look for it, canaryPepper what
+// the keys of its tenants are stored under.
+const (
+	canary       = "sk-canary-3f9c2d7b61e84a05"
+	canaryPepper = "pepper-canary-5d2a9b8c7e6f4031a2b3c4d5"
+)
 
 // jobTokenPrefix begins the token that a job's Codex holds for the broker.
 const jobTokenPrefix = "cgwjob_"
@@ -49,7 +53,17 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	m := model(t, mockmodel.Options{Token: secret.NewValue(canary), Record: 50})
 	g := start(t, options{realModel: true, env: map[string]string{
 		"OPENAI_API_KEY": canary, "CODEXGW_MODEL_BASE_URL": m.BaseURL(), "CODEXGW_LOG_LEVEL": "debug",
+		"CODEXGW_SECRET_KEY_PEPPER": canaryPepper,
 	}})
+	tenant, err := g.CreateKey(t.Context(), apiv1.KeyCreateParams{Tenant: "secrets-e2e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keyed(t, g, tenant.Secret).Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	secrets := secretsOf(g)
+	secrets["a tenant's key"], secrets["the pepper"] = tenant.Secret, canaryPepper
 	if !onCloud() {
 		g.terminate(t)
 		// The admin key is shown at the first start, and only there.
@@ -72,7 +86,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 			if err != nil {
 				continue // it has ended
 			}
-			for what, text := range secretsOf(g) {
+			for what, text := range secrets {
 				if bytes.Contains(raw, []byte(text)) {
 					t.Errorf("%s is in the %s of %v", what, file, p)
 				}
@@ -114,7 +128,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	}
 	delete(texts, "file admin.key")
 	for where, text := range texts {
-		for what, s := range secretsOf(g) {
+		for what, s := range secrets {
 			if i := strings.Index(text, s); i >= 0 && !onlyOurQuestion(text, s) {
 				t.Errorf("%s is in %s: …%q…", what, where, text[max(0, i-60):min(len(text), i+60)])
 			}

@@ -16,7 +16,7 @@ import "github.com/sethvargo/go-envconfig"
 //     is found within the lease and this, and a job whose message was lost is told
 //     of again within 10 s and this.
 //   - CODEXGW_RECONCILE_IDLE_INTERVAL, CODEXGW_RECONCILE_UPKEEP: an idle gateway
-//     asks two queries at the one interval and eight at the other, 14 reads a
+//     asks two queries at the one interval and six at the other, 12 reads a
 //     minute, which is within what Firestore gives away.
 func Defaults() map[string]string {
 	return map[string]string{

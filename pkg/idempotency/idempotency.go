@@ -28,7 +28,7 @@ func Schema() docstore.Collection {
 	return docstore.Collection{
 		Name:    Collection,
 		Fields:  []docstore.Field{{Name: "expires_at", Kind: docstore.Int}},
-		Indexes: []docstore.Index{{Name: "by_expiry", Order: "expires_at"}},
+		Indexes: []docstore.Index{{Name: docstore.IndexExpiry, Order: "expires_at"}},
 		Expires: "expires_at",
 	}
 }
@@ -96,28 +96,4 @@ func (s *Store) Check(ctx context.Context, tenant, k, params, jobID string, now 
 	}
 	w.Fields = docstore.Fields{"expires_at": c.ExpiresAt.UnixMicro()}
 	return "", w, nil
-}
-
-// Purge removes up to limit claims that are over and returns how many. Where
-// the platform expires documents by itself it finds nothing.
-func (s *Store) Purge(ctx context.Context, now time.Time, limit int) (int, error) {
-	page, err := s.docs.Query(ctx, docstore.Query{
-		Collection: Collection, Index: "by_expiry", To: now.UnixMicro(), Limit: min(limit, docstore.MaxCommitWrites),
-	})
-	if err != nil {
-		return 0, fmt.Errorf("idempotency: expired: %w", err)
-	}
-	if len(page.Docs) == 0 {
-		return 0, nil
-	}
-	writes := make([]docstore.Write, len(page.Docs))
-	for i, d := range page.Docs {
-		writes[i] = docstore.Write{Op: docstore.Delete, Key: d.Key, Version: d.Version}
-	}
-	// A claim that was taken anew meanwhile fails the whole commit; the next
-	// sweep finds the rest.
-	if _, err := s.docs.Commit(ctx, writes); err != nil && !errors.Is(err, docstore.ErrConflict) {
-		return 0, fmt.Errorf("idempotency: purge: %w", err)
-	}
-	return len(writes), nil
 }

@@ -183,26 +183,3 @@ func (l *Limiter) Run(ctx context.Context) error {
 		}
 	}
 }
-
-// Purge removes up to limit ledgers that are over and returns how many. Where the
-// platform expires documents by itself it finds nothing.
-func Purge(ctx context.Context, docs *docstore.Store, now time.Time, limit int) (int, error) {
-	page, err := docs.Query(ctx, docstore.Query{
-		Collection: Collection, Index: "by_expiry", To: now.UnixMicro(), Limit: min(limit, docstore.MaxCommitWrites),
-	})
-	if err != nil {
-		return 0, fmt.Errorf("ratelimit: expired: %w", err)
-	}
-	if len(page.Docs) == 0 {
-		return 0, nil
-	}
-	writes := make([]docstore.Write, len(page.Docs))
-	for i, d := range page.Docs {
-		writes[i] = docstore.Write{Op: docstore.Delete, Key: d.Key, Version: d.Version}
-	}
-	// A ledger that is used again fails the whole commit; the next sweep finds the rest.
-	if _, err := docs.Commit(ctx, writes); err != nil && !errors.Is(err, docstore.ErrConflict) {
-		return 0, fmt.Errorf("ratelimit: purge: %w", err)
-	}
-	return len(writes), nil
-}

@@ -23,7 +23,7 @@ func Schema() docstore.Collection {
 	return docstore.Collection{
 		Name:    Collection,
 		Fields:  []docstore.Field{{Name: "expires_at", Kind: docstore.Int}},
-		Indexes: []docstore.Index{{Name: "by_expiry", Order: "expires_at"}},
+		Indexes: []docstore.Index{{Name: docstore.IndexExpiry, Order: "expires_at"}},
 		Expires: "expires_at",
 	}
 }

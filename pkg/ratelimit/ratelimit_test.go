@@ -291,7 +291,7 @@ func TestManyCallersShareOneExchange(t *testing.T) {
 	}
 }
 
-func TestPurgeRemovesWhatIsOver(t *testing.T) {
+func TestALedgerThatIsOverExpires(t *testing.T) {
 	t.Parallel()
 	_, docs := open(t)
 	now := time.Now()
@@ -301,7 +301,7 @@ func TestPurgeRemovesWhatIsOver(t *testing.T) {
 		after time.Duration
 		want  int
 	}{{0, 0}, {keep - time.Second, 0}, {keep + time.Second, 1}, {keep + time.Second, 0}} {
-		if n, err := Purge(t.Context(), docs, now.Add(tc.after), 100); err != nil || n != tc.want {
+		if n, err := docs.PurgeExpired(t.Context(), Collection, now.Add(tc.after), 100); err != nil || n != tc.want {
 			t.Errorf("after %s: %d removed, %v", tc.after, n, err)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/docstore"
-	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/services/reconciler/internal/scale"
@@ -68,7 +67,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 		cfg.TickFor = 55 * time.Second
 	}
 	s := &Service{cfg: cfg, Deps: d, ticking: make(chan struct{}, 1), sweep: &sweep.Sweeper{
-		Jobs: d.Jobs, Docs: d.Docs, Claims: idempotency.NewStore(d.Docs), Leases: job.NewLeaseWatch(d.Now),
+		Jobs: d.Jobs, Docs: d.Docs, Leases: job.NewLeaseWatch(d.Now),
 		Wishes: job.NewCancelWatch(d.Now), Batch: cfg.Batch, Upkeep: cfg.Upkeep, Logger: d.Logger, Now: d.Now,
 	}}
 	s.stopping, s.stop = context.WithCancel(context.Background())

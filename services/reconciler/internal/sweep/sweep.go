@@ -27,8 +27,7 @@ const purgeEvery = time.Hour
 
 // Sweeper finds due work and repairs it. One goroutine uses it.
 type Sweeper struct {
-	Jobs   *job.Store
-	Claims *idempotency.Store
+	Jobs *job.Store
 	// Docs holds the collections whose expired documents nobody else removes.
 	Docs   *docstore.Store
 	Leases *job.LeaseWatch
@@ -69,12 +68,6 @@ func (s *Sweeper) Once(ctx context.Context) Load {
 	if upkeep {
 		s.due(ctx, job.DueArchive)
 		s.due(ctx, job.DueExpire)
-		if _, err := s.Claims.Purge(ctx, s.Now(), s.Batch); err != nil {
-			s.failed(ctx, "purge", err)
-		}
-		if _, err := ratelimit.Purge(ctx, s.Docs, s.Now(), s.Batch); err != nil {
-			s.failed(ctx, "purge", err)
-		}
 		s.upkept = s.Now()
 	}
 	if s.Now().Sub(s.purged) >= purgeEvery {
@@ -99,7 +92,9 @@ func (s *Sweeper) purge(ctx context.Context) {
 }
 
 // purgeable are the collections that are purged together.
-func purgeable() []string { return []string{ticket.Collection, audit.Collection} }
+func purgeable() []string {
+	return []string{idempotency.Collection, ratelimit.Collection, ticket.Collection, audit.Collection}
+}
 
 // queued counts the jobs that may be claimed, and repairs those that have
 // waited for too long.

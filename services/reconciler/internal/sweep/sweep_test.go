@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codexgateway.dev/pkg/docstore"
-	"codexgateway.dev/pkg/idempotency"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/job/jobtest"
 )
@@ -37,7 +36,7 @@ func newSweeper(e *jobtest.Env) (*Sweeper, *counting) {
 	c := &counting{Driver: e.Fault.Driver}
 	e.Fault.Driver = c
 	return &Sweeper{
-		Jobs: e.Jobs, Docs: e.Docs, Claims: idempotency.NewStore(e.Docs), Leases: job.NewLeaseWatch(e.Clock.Now),
+		Jobs: e.Jobs, Docs: e.Docs, Leases: job.NewLeaseWatch(e.Clock.Now),
 		Wishes: job.NewCancelWatch(e.Clock.Now), Batch: 100, Upkeep: time.Minute,
 		Logger: slog.New(slog.DiscardHandler), Now: e.Clock.Now,
 	}, c
@@ -51,7 +50,7 @@ func TestAnIdleGatewayIsAskedTwoQuestionsAndWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, c := newSweeper(e)
-	const upkeep, idle = 8, 2
+	const upkeep, idle = 6, 2
 	for i, want := range []int64{upkeep + int64(len(purgeable())), idle, idle, idle, upkeep, idle} {
 		c.queries.Store(0)
 		load := s.Once(t.Context())

@@ -6,11 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +30,23 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain also says which promised answers no test made the gateway give, when
+// all of them ran.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		all := true
+		for _, name := range []string{"test.run", "test.skip", "test.list"} {
+			all = all && flag.Lookup(name).Value.String() == ""
+		}
+		if c, err := theContract(); code == 0 && all && err == nil {
+			if missing := c.unproduced(); len(missing) > 0 {
+				fmt.Fprintf(os.Stderr, "documented answers that no test produces:\n\t%s\n", strings.Join(slices.Sorted(slices.Values(missing)), "\n\t"))
+				code = 1
+			}
+		}
+		os.Exit(code)
+	}))
+}
 
 const (
 	adminKey = "cgw_test_admin_0123456789"
@@ -83,7 +101,7 @@ func startOn(tb testing.TB, env *edgetest.Env, change ...func(*edge.Config)) *ga
 	g := &gateway{
 		Env: env, t: tb, url: "http://" + svc.Addr().String(), key: adminKey, health: health,
 		http: &http.Client{
-			Transport: transport,
+			Transport: &checked{transport, tb},
 			CheckRedirect: func(*http.Request, []*http.Request) error {
 				return http.ErrUseLastResponse
 			},
@@ -200,6 +218,8 @@ func decode[T any](tb testing.TB, raw []byte) T {
 type socket struct {
 	t  testing.TB
 	ws *websocket.Conn
+	// called is what frames called.
+	called calls
 }
 
 func (g *gateway) dial() *socket {
@@ -217,9 +237,26 @@ func (g *gateway) dial() *socket {
 
 func (s *socket) send(frame string) {
 	s.t.Helper()
+	if s.called == nil {
+		s.called = calls{}
+	}
+	s.called.add([]byte(frame))
 	if err := s.ws.Write(s.t.Context(), websocket.MessageText, []byte(frame)); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// read reads a frame, which must be as the documents say.
+func (s *socket) read() ([]byte, error) {
+	s.t.Helper()
+	_, b, err := s.ws.Read(s.t.Context())
+	if err != nil {
+		return nil, err
+	}
+	if err := promises(s.t).socketFrame(b, s.called); err != nil {
+		s.t.Errorf("a frame is not as docs/reference says: %v", err)
+	}
+	return b, nil
 }
 
 // message is anything a server sends.
@@ -233,7 +270,7 @@ type message struct {
 
 func (s *socket) receive() message {
 	s.t.Helper()
-	_, b, err := s.ws.Read(s.t.Context())
+	b, err := s.read()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -160,7 +160,7 @@ func TestTextThatIsNoUTF8EndsTheSocket(t *testing.T) {
 			break // it is closed already
 		}
 	}
-	_, _, err := s.ws.Read(t.Context())
+	_, err := s.read()
 	if got := websocket.CloseStatus(err); got != websocket.StatusInvalidFramePayloadData {
 		t.Errorf("closed with %d (%v), want 1007", got, err)
 	}

@@ -217,7 +217,7 @@ func TestNoMethodTellsTenantsApart(t *testing.T) { //nolint:tparallel // the sub
 			t.Run(m.Name+" "+p.Name, func(t *testing.T) { //nolint:paralleltest // the documents are watched
 				same(t, o, id.theirs, id.nobodys, func(id string) string {
 					s.send(frame(id))
-					_, b, err := s.ws.Read(t.Context())
+					b, err := s.read()
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -68,6 +68,7 @@ func TestATokenOfATrustedIssuerIsAKey(t *testing.T) {
 			t.Errorf("%q: %d, want %d", owner, r.status, want)
 		}
 	}
+	g.status(http.StatusForbidden, http.MethodPost, "/v1/tickets", token("evil", time.Minute), "")
 	if r := g.request(http.MethodPost, "/jsonrpc", token("acme", -time.Hour), prompt); r.status != http.StatusUnauthorized {
 		t.Errorf("expired: %d", r.status)
 	}

@@ -61,7 +61,7 @@ func TestARevokedKeyIsOutOnEveryEdge(t *testing.T) {
 	if status := here.ping(made.Secret); status != http.StatusUnauthorized {
 		t.Errorf("where it was revoked: %d", status)
 	}
-	if _, _, err := ws.ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusCode(errs.CloseKeyRevoked) {
+	if _, err := ws.read(); websocket.CloseStatus(err) != websocket.StatusCode(errs.CloseKeyRevoked) {
 		t.Errorf("the WebSocket there: %v", err)
 	}
 	if status := there.ping(made.Secret); status != http.StatusUnauthorized {
@@ -83,7 +83,7 @@ func TestARotatedKeyHasTwoSecretsForAWhile(t *testing.T) {
 	ws := g.dialKey(next.Secret)
 	none := 0
 	last := call[apiv1.NewKey](g, apiv1.MethodKeyRotate, apiv1.KeyRotateParams{KeyID: made.KeyID, OverlapS: &none})
-	if _, _, err := ws.ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusCode(errs.CloseKeyRevoked) {
+	if _, err := ws.read(); websocket.CloseStatus(err) != websocket.StatusCode(errs.CloseKeyRevoked) {
 		t.Errorf("the WebSocket of the old secret: %v", err)
 	}
 	for key, want := range map[string]int{made.Secret: http.StatusUnauthorized, next.Secret: http.StatusUnauthorized, last.Secret: http.StatusOK} {

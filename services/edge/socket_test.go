@@ -36,7 +36,7 @@ func TestSocketServesMethods(t *testing.T) {
 	}
 	s.send(`{"jsonrpc":"2.0","method":"system.ping"}`) // no answer
 	s.send(`[` + ping + `,` + ping + `]`)
-	_, b, err := s.ws.Read(t.Context())
+	b, err := s.read()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestSubscribeErrors(t *testing.T) {
 func (s *socket) closeOf() websocket.CloseError {
 	s.t.Helper()
 	for {
-		if _, _, err := s.ws.Read(s.t.Context()); err != nil {
+		if _, err := s.read(); err != nil {
 			var closed websocket.CloseError
 			errors.As(err, &closed)
 			return closed
@@ -308,7 +308,7 @@ func TestSubscriptionsAreCountedOneByOne(t *testing.T) {
 	s := g.dial()
 	one := `{"jsonrpc":"2.0","id":1,"method":"job.subscribe","params":{"job_id":"` + j.ID + `","after":1}}`
 	s.send("[" + one + "," + one + "," + one + "]")
-	_, raw, err := s.ws.Read(t.Context())
+	raw, err := s.read()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,12 @@ package edge_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +34,10 @@ func (g *gateway) raw(method, target, key string) reply {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		g.t.Fatal(err)
+	}
+	if u, err := url.ParseRequestURI(target); err == nil && resp.Header.Get("X-Request-Id") != "" { // else net/http refused it
+		x := exchange{contract: promises(g.t), method: method, path: u.Path, status: resp.StatusCode, header: resp.Header, empty: resp.ContentLength == 0}
+		x.report(g.t, errors.Join(x.head(), x.body(body, true)))
 	}
 	return reply{status: resp.StatusCode, header: resp.Header, body: body}
 }

@@ -110,8 +110,10 @@ type openAPIParts struct {
 }
 
 type header struct {
-	Description string             `json:"description"`
-	Schema      *jsonschema.Schema `json:"schema"`
+	Description string `json:"description"`
+	// Required headers are in every answer that lists them.
+	Required bool               `json:"required,omitempty"`
+	Schema   *jsonschema.Schema `json:"schema"`
 }
 
 type securityScheme struct {
@@ -124,17 +126,17 @@ type securityScheme struct {
 
 // headers are the headers of answers that say something to a client.
 var headers = map[string]header{
-	"X-Request-Id":         {"The id of the request.", &jsonschema.Schema{Type: "string"}},
-	"WWW-Authenticate":     {"How to authenticate.", &jsonschema.Schema{Type: "string"}},
-	"Retry-After":          {"Seconds to wait before the next try.", &jsonschema.Schema{Type: "integer", Minimum: new(1.0)}},
-	"Location":             {"A link to the file that works without a key for a while.", &jsonschema.Schema{Type: "string", Format: "uri"}},
-	"RateLimit":            {"What the key has left, as its draft says: \"default\";r=<calls>;t=<seconds>.", &jsonschema.Schema{Type: "string"}},
-	"RateLimit-Policy":     {"The limits of the key, as its draft says.", &jsonschema.Schema{Type: "string"}},
-	"X-Job-Id":             {"The job that was submitted.", &jsonschema.Schema{Type: "string"}},
-	"Link":                 {"Where the job's events are, rel=monitor.", &jsonschema.Schema{Type: "string"}},
-	"Upgrade":              {"The protocol to upgrade to.", &jsonschema.Schema{Type: "string"}},
-	"Accept":               {"The media type that is wanted.", &jsonschema.Schema{Type: "string"}},
-	"Idempotency-Replayed": {"\"true\" when the answer, or one of the batch, was given before for the same idempotency key.", &jsonschema.Schema{Type: "string", Enum: []any{"true"}}},
+	"X-Request-Id":         {"The id of the request.", true, &jsonschema.Schema{Type: "string"}},
+	"WWW-Authenticate":     {"How to authenticate.", true, &jsonschema.Schema{Type: "string"}},
+	"Retry-After":          {"Seconds to wait before the next try.", true, &jsonschema.Schema{Type: "integer", Minimum: new(1.0)}},
+	"Location":             {"A link to the file that works without a key for a while.", true, &jsonschema.Schema{Type: "string", Format: "uri"}},
+	"RateLimit":            {"What the key has left, as its draft says: \"default\";r=<calls>;t=<seconds>.", false, &jsonschema.Schema{Type: "string"}},
+	"RateLimit-Policy":     {"The limits of the key, as its draft says.", false, &jsonschema.Schema{Type: "string"}},
+	"X-Job-Id":             {"The job that was submitted.", true, &jsonschema.Schema{Type: "string"}},
+	"Link":                 {"Where the job's events are, rel=monitor.", true, &jsonschema.Schema{Type: "string"}},
+	"Upgrade":              {"The protocol to upgrade to.", true, &jsonschema.Schema{Type: "string"}},
+	"Accept":               {"The media type that is wanted.", true, &jsonschema.Schema{Type: "string"}},
+	"Idempotency-Replayed": {"\"true\" when the answer, or one of the batch, was given before for the same idempotency key.", false, &jsonschema.Schema{Type: "string", Enum: []any{"true"}}},
 }
 
 // securitySchemes are the ways to present a key.
@@ -191,6 +193,7 @@ func parts(s *Surface) (openAPIParts, error) {
 	if err != nil {
 		return openAPIParts{}, fmt.Errorf("apidoc: describe problem: %w", err)
 	}
+	_, problem.Properties["code"].Enum = registered()
 	var names []any
 	for _, name := range s.Calls.Methods() {
 		names = append(names, name)

@@ -91,15 +91,20 @@ func idSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Types: []string{"string", "number", "null"}, Description: "The id of the call, as it was sent; null where it is not known."}
 }
 
-// rpcErrorSchema is the error object of JSON-RPC, with the codes of the registry.
-func rpcErrorSchema() *jsonschema.Schema {
-	var numbers, codes []any
+// registered are the errors that a request can have.
+func registered() (numbers, codes []any) {
 	for _, row := range errs.Registry {
 		if row.Scope == errs.Request {
 			numbers = append(numbers, row.RPC)
 			codes = append(codes, row.Code)
 		}
 	}
+	return numbers, codes
+}
+
+// rpcErrorSchema is the error object of JSON-RPC, with the codes of the registry.
+func rpcErrorSchema() *jsonschema.Schema {
+	numbers, codes := registered()
 	data := object([]string{"code", "retryable", "request_id", "field"}, map[string]*jsonschema.Schema{
 		"code":       {Type: "string", Enum: codes, Description: "The stable name of the error."},
 		"retryable":  {Type: "boolean", Description: "Whether the same call may succeed later."},

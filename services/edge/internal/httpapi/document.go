@@ -190,7 +190,10 @@ func docBlob() apidoc.Operation {
 			{Status: http.StatusOK, Text: "The file.", Bodies: whole},
 			{Status: http.StatusPartialContent, Text: "The range of the file.", Bodies: whole},
 			{Status: http.StatusForbidden, Text: "The link is not valid or has expired.", Bodies: refusal},
+			{Status: http.StatusNotModified, Text: "The file is as old as If-Modified-Since says."},
 			{Status: http.StatusNotFound, Text: "The file is gone.", Bodies: refusal},
+			{Status: http.StatusPreconditionFailed, Text: "The file is younger than If-Unmodified-Since says."},
+			{Status: http.StatusRequestedRangeNotSatisfiable, Text: "The file is shorter.", Bodies: []apidoc.Body{apidoc.Anything("text/plain", "A sentence.")}},
 		},
 	}
 }

@@ -82,16 +82,3 @@ func Lookup(code Code) Row {
 	}
 	return Lookup(Internal)
 }
-
-// CloseCode is a WebSocket close code. The range is an instruction: 4000 to
-// 4499 reconnect and resume, 4500 to 4999 stop.
-type CloseCode int
-
-// Close codes of the gateway's WebSocket.
-const (
-	CloseDraining     CloseCode = 4301
-	CloseSlowConsumer CloseCode = 4308
-	CloseStoreLost    CloseCode = 4310
-	CloseKeyRevoked   CloseCode = 4501
-	CloseProtocol     CloseCode = 4502
-)

@@ -97,17 +97,39 @@ func TestCodesAreUnique(t *testing.T) {
 // would be rendered as internal.
 func TestEveryConstantIsRegistered(t *testing.T) {
 	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "errs.go", nil, 0)
+	registered, closes := make([]string, len(errs.Registry)), make([]string, len(errs.CloseRegistry))
+	for i, row := range errs.Registry {
+		registered[i] = strconv.Quote(string(row.Code))
+	}
+	for i, row := range errs.CloseRegistry {
+		closes[i] = strconv.Itoa(int(row.Code))
+	}
+	for _, tc := range []struct {
+		file, typ  string
+		registered []string
+	}{{"errs.go", "Code", registered}, {"close.go", "CloseCode", closes}} {
+		declared := constants(t, tc.file, tc.typ)
+		slices.Sort(declared)
+		slices.Sort(tc.registered)
+		if diff := cmp.Diff(declared, tc.registered); diff != "" {
+			t.Errorf("%s (-declared +registered):\n%s", tc.typ, diff)
+		}
+	}
+}
+
+// constants are the values of the constants of a type, as they are written.
+func constants(t *testing.T, name, typ string) (declared []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var declared []string
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok {
 			return true
 		}
-		if typ, ok := spec.Type.(*ast.Ident); !ok || typ.Name != "Code" {
+		if is, ok := spec.Type.(*ast.Ident); !ok || is.Name != typ {
 			return true
 		}
 		for _, v := range spec.Values {
@@ -115,23 +137,11 @@ func TestEveryConstantIsRegistered(t *testing.T) {
 			if !ok {
 				t.Fatalf("%v is no literal", spec.Names)
 			}
-			code, err := strconv.Unquote(lit.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			declared = append(declared, code)
+			declared = append(declared, lit.Value)
 		}
 		return true
 	})
-	registered := make([]string, len(errs.Registry))
-	for i, row := range errs.Registry {
-		registered[i] = string(row.Code)
-	}
-	slices.Sort(declared)
-	slices.Sort(registered)
-	if diff := cmp.Diff(declared, registered); diff != "" {
-		t.Errorf("codes (-declared +registered):\n%s", diff)
-	}
+	return declared
 }
 
 // TestCodesOnlyGrow compares with every code that was ever published: none may
@@ -147,9 +157,12 @@ func TestCodesOnlyGrow(t *testing.T) {
 	if string(golden) == "" {
 		published = nil
 	}
-	current := make([]string, len(errs.Registry))
-	for i, row := range errs.Registry {
-		current[i] = fmt.Sprintf("%s %s %d %d", row.Code, row.Scope, row.RPC, row.HTTP)
+	var current []string
+	for _, row := range errs.Registry {
+		current = append(current, fmt.Sprintf("%s %s %d %d", row.Code, row.Scope, row.RPC, row.HTTP))
+	}
+	for _, row := range errs.CloseRegistry {
+		current = append(current, fmt.Sprintf("%s close %d", row.Name, row.Code))
 	}
 	for _, line := range published {
 		if !slices.Contains(current, line) {
@@ -170,19 +183,17 @@ func TestCodesOnlyGrow(t *testing.T) {
 
 func TestCloseCodesInstructClients(t *testing.T) {
 	t.Parallel()
-	resume := []errs.CloseCode{errs.CloseDraining, errs.CloseSlowConsumer, errs.CloseStoreLost}
-	stop := []errs.CloseCode{errs.CloseKeyRevoked, errs.CloseProtocol}
-	for _, c := range resume {
-		if c < 4000 || c > 4499 {
-			t.Errorf("%d does not say resume", c)
+	name := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	for _, row := range errs.CloseRegistry {
+		if row.Code < 4000 || row.Code > 4999 || !name.MatchString(row.Name) {
+			t.Errorf("%d %q", row.Code, row.Name)
 		}
-	}
-	for _, c := range stop {
-		if c < 4500 || c > 4999 {
-			t.Errorf("%d does not say stop", c)
+		verb := "Reconnect "
+		if row.Code >= 4500 {
+			verb = "Do not come back "
 		}
-	}
-	if errs.CloseDraining != 4301 || errs.CloseKeyRevoked != 4501 {
-		t.Error("a close code of the contract changed")
+		if !strings.HasPrefix(row.Help, verb) || !strings.HasSuffix(row.Help, ".") || !strings.HasSuffix(row.Meaning, ".") {
+			t.Errorf("%s: %q does not say what %d says", row.Name, row.Help, row.Code)
+		}
 	}
 }

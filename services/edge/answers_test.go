@@ -12,6 +12,7 @@ import (
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/ratelimit"
+	"codexgateway.dev/services/edge"
 	"codexgateway.dev/services/edge/internal/edgetest"
 )
 
@@ -52,13 +53,13 @@ func (f *failing) Commit(ctx context.Context, w []docstore.Write) ([]docstore.Ve
 }
 
 // startFailing runs an edge whose documents fail on demand.
-func startFailing(tb testing.TB) (*gateway, *failing) {
+func startFailing(tb testing.TB, change ...func(*edge.Config)) (*gateway, *failing) {
 	tb.Helper()
 	f := &failing{}
 	return startOn(tb, edgetest.OpenThrough(tb, func(d docstore.Driver) docstore.Driver {
 		f.Driver = d
 		return f
-	})), f
+	}), change...), f
 }
 
 // upgrade are the headers of a WebSocket's handshake.

@@ -136,6 +136,13 @@ func errorsPage() []byte {
 			d.row(code(string(r.Code)), yes(r.Retryable), r.Message, r.Help)
 		}
 	}
+	d.heading("WebSocket close codes")
+	d.WriteString("4000 to 4499: reconnect and resume; 4500 to 4999: stop. A client that does not know a code goes by its range. The codes of RFC 6455 are used as\n" +
+		"there: 1007 for text that is no UTF-8, 1009 for a message over the limit.\n\n")
+	d.table("Code", "Name", "What it means", "What the client does")
+	for _, r := range errs.CloseRegistry {
+		d.row(strconv.Itoa(int(r.Code)), code(r.Name), r.Meaning, r.Help)
+	}
 	return d.Bytes()
 }
 

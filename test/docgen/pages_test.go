@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,9 @@ func TestPagesNameEverything(t *testing.T) {
 	want := map[string][]string{}
 	for _, r := range errs.Registry {
 		want["errors.md"] = append(want["errors.md"], "`"+string(r.Code)+"`", r.Message, r.Help)
+	}
+	for _, r := range errs.CloseRegistry {
+		want["errors.md"] = append(want["errors.md"], "| "+strconv.Itoa(int(r.Code))+" | `"+r.Name+"` |", r.Meaning, r.Help)
 	}
 	for _, s := range events.Registry {
 		want["events.md"] = append(want["events.md"], "`"+s.Type+"`")

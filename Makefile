@@ -156,6 +156,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 .PHONY: docs
 docs: ## Regenerate docs/reference from the code
 	go test -tags $(TAGS) ./services/edge -run '^TestDocumentsAreTheReference$$' -count=1 -update
+	go test -tags $(TAGS) ./services/edge -run '^TestParamsOnlyGrowAtTheEnd$$' -count=1 -update
 	go run -tags $(TAGS) ./test/docgen
 
 .PHONY: clean

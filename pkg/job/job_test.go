@@ -14,6 +14,7 @@ import (
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/conversation"
+	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/eventlog"
 	"codexgateway.dev/pkg/job"
@@ -545,5 +546,27 @@ func TestListPagesNewestFirst(t *testing.T) {
 	}
 	if _, _, err := e.Jobs.List(t.Context(), jobtest.Tenant, job.Filter{Cursor: "garbage"}); errs.CodeOf(err) != errs.InvalidParams {
 		t.Errorf("bad cursor: %v", err)
+	}
+}
+
+// TestAForeignJobIsNotDecoded: a large document of another tenant must not take
+// longer than one that is not there. What cannot be decoded shows that it was not.
+func TestAForeignJobIsNotDecoded(t *testing.T) {
+	t.Parallel()
+	e := jobtest.New(t)
+	const broken = "job_00000000000000000000000000"
+	_, err := e.Docs.Commit(t.Context(), []docstore.Write{{
+		Op: docstore.Create, Key: docstore.Key{Collection: job.Collection, ID: broken}, Data: []byte("{"), Fields: docstore.Fields{"tenant": "a"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, foreign := e.Jobs.Get(t.Context(), "mallory", broken)
+	_, unknown := e.Jobs.Get(t.Context(), "mallory", "job_11111111111111111111111111")
+	if errs.CodeOf(foreign) != errs.NotFound || foreign.Error() != unknown.Error() {
+		t.Errorf("%v / %v", foreign, unknown)
+	}
+	if _, err := e.Jobs.Get(t.Context(), "a", broken); err == nil || errs.CodeOf(err) == errs.NotFound {
+		t.Errorf("of the tenant itself: %v", err)
 	}
 }

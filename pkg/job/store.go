@@ -89,31 +89,40 @@ func NewStore(d Deps) (*Store, error) {
 func errNoJob() error { return errs.New(errs.NotFound, "There is no such job.") }
 
 // Get reads a tenant's job. One of another tenant is the same not_found as one
-// that never was.
+// that never was, and is not decoded: a large one would take longer.
 func (s *Store) Get(ctx context.Context, tenant, jobID string) (*Job, error) {
 	if !id.Is(id.Job, jobID) {
 		return nil, errNoJob()
 	}
-	j, err := s.read(ctx, jobID)
+	doc, err := s.document(ctx, jobID)
 	if err != nil {
 		return nil, err
 	}
-	if j.Tenant != tenant {
+	if doc.Fields["tenant"] != tenant {
 		return nil, errNoJob()
 	}
-	return j, nil
+	return decode(&doc)
 }
 
 // read reads a job of any tenant: for workers and the reconciler.
 func (s *Store) read(ctx context.Context, jobID string) (*Job, error) {
-	doc, err := s.Docs.Get(ctx, key(jobID))
-	if errors.Is(err, docstore.ErrNotFound) {
-		return nil, errNoJob()
-	}
+	doc, err := s.document(ctx, jobID)
 	if err != nil {
-		return nil, fmt.Errorf("job: get %s: %w", jobID, err)
+		return nil, err
 	}
 	return decode(&doc)
+}
+
+// document reads the document of a job of any tenant.
+func (s *Store) document(ctx context.Context, jobID string) (docstore.Doc, error) {
+	doc, err := s.Docs.Get(ctx, key(jobID))
+	if errors.Is(err, docstore.ErrNotFound) {
+		return doc, errNoJob()
+	}
+	if err != nil {
+		return doc, fmt.Errorf("job: get %s: %w", jobID, err)
+	}
+	return doc, nil
 }
 
 func decode(doc *docstore.Doc) (*Job, error) {

@@ -33,7 +33,7 @@ func (b *bench) startEdge(ctx context.Context, name string) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.launch(ctx, nil, self, "-edge", filepath.Join(b.dir, name))
+	p, err := b.launch(ctx, []string{"CODEXGW_SECRET_KEY_PEPPER=" + strings.Repeat("bench", 8)}, self, "-edge", filepath.Join(b.dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func serveEdge(ctx context.Context, dir string, in io.Reader, out io.Writer) (er
 			subs = append(subs, s)
 		}
 	}
-	pf, err := embedded.Open(ctx, embedded.Config{Dir: dir, Schema: schema.All(), Subscriptions: subs, Logger: log})
+	pf, err := embedded.Open(ctx, embedded.Config{Dir: dir, Schema: schema.All(), Subscriptions: subs, Logger: log, LookupEnv: os.LookupEnv})
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ func measurements() []measurement {
 		{"resume", measureResume},
 		{"fanout", measureFanout},
 		{"list", measureList},
+		{"foreign", measureForeign},
 		{"growth", measureGrowth},
 		{"recovery", measureRecovery},
 		{"hello", measureHello},

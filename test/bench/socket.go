@@ -56,32 +56,42 @@ func (s *socket) receive(ctx context.Context) (m message, at time.Time, err erro
 	return m, at, json.Unmarshal(raw, &m)
 }
 
-// call calls a method. Events that come before the answer are dropped: nobody
-// is subscribed then.
+// call calls a method.
 func (s *socket) call(ctx context.Context, method string, params, result any) error {
+	m, err := s.ask(ctx, method, params)
+	switch {
+	case err != nil:
+		return err
+	case m.Error != nil:
+		return fmt.Errorf("%s: %s", method, m.Error)
+	case result == nil:
+		return nil
+	}
+	return json.Unmarshal(m.Result, result)
+}
+
+// ask calls a method and returns the answer, an error too. Events that come
+// before it are dropped: nobody is subscribed then.
+func (s *socket) ask(ctx context.Context, method string, params any) (message, error) {
 	s.last++
 	frame, err := jsonrpc.EncodeCall(jsonrpc.IntID(s.last), method, params)
 	if err != nil {
-		return err
+		return message{}, err
 	}
 	if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
-		return err
+		return message{}, err
 	}
 	for {
 		m, _, err := s.receive(ctx)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%s: %w", method, err)
+			return m, fmt.Errorf("%s: %w", method, err)
 		case m.Method != "":
 			continue
-		case m.Error != nil:
-			return fmt.Errorf("%s: %s", method, m.Error)
 		case string(m.ID) != string(jsonrpc.IntID(s.last)):
-			return errors.New(method + ": the answer to another call")
-		case result == nil:
-			return nil
+			return m, errors.New(method + ": the answer to another call")
 		}
-		return json.Unmarshal(m.Result, result)
+		return m, nil
 	}
 }
 

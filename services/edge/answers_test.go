@@ -141,9 +141,30 @@ func TestEveryRouteBoundsItsBody(t *testing.T) {
 	t.Parallel()
 	g := start(t)
 	large := strings.Repeat(" ", 8<<20+1)
+	everyRoute(t, func(method, path string) {
+		g.status(http.StatusRequestEntityTooLarge, method, path, nil, large)
+	})
+}
+
+// A body that does not come as it says it does is no request, also where no route
+// has a use for it.
+func TestEveryRouteReadsItsBody(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	everyRoute(t, func(method, path string) {
+		r := g.write(method, path, "X-API-Key: "+adminKey+"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n")
+		if r.status != http.StatusBadRequest {
+			t.Errorf("%s %s: %d %s", method, path, r.status, r.body)
+		}
+	})
+}
+
+// everyRoute tries each documented route and method.
+func everyRoute(t *testing.T, try func(method, path string)) {
+	t.Helper()
 	for _, p := range promises(t).paths {
 		for method := range p.operations {
-			g.status(http.StatusRequestEntityTooLarge, method, strings.NewReplacer("{id}", "job_x", "{name}", "x").Replace(p.template), nil, large)
+			try(method, strings.NewReplacer("{id}", "job_x", "{name}", "x").Replace(p.template))
 		}
 	}
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/docstore"
@@ -16,8 +19,11 @@ import (
 )
 
 // reserved are the codes that no answer has yet, and why.
-var reserved = map[errs.Code]string{
-	errs.ApprovalClosed: "approvals are not served",
+var reserved = []struct {
+	code errs.Code
+	why  string
+}{
+	{errs.ApprovalClosed, "approvals are not served"},
 }
 
 // post sends a body to /jsonrpc and returns the answer's.
@@ -36,45 +42,46 @@ func TestEveryRequestErrorIsReached(t *testing.T) {
 	events := func(g *gateway, jobID string) []byte {
 		return g.request(http.MethodGet, "/v1/jobs/"+jobID+"/events", nil, "").body
 	}
-	rows := map[errs.Code]struct {
+	rows := []struct {
+		code   errs.Code
 		change func(*edge.Config)
 		// fails is what the store does once there is a job.
 		fails error
 		ask   func(g *gateway, jobID string) []byte
 	}{
-		errs.ParseError:     {ask: func(g *gateway, _ string) []byte { return g.post(`{`) }},
-		errs.InvalidRequest: {ask: func(g *gateway, _ string) []byte { return g.post(`{}`) }},
-		errs.MethodNotFound: {ask: func(g *gateway, _ string) []byte { return g.post(method("x", `{}`)) }},
-		errs.InvalidParams:  {ask: func(g *gateway, _ string) []byte { return g.post(method("job.get", `{}`)) }},
-		errs.NotFound:       {ask: func(g *gateway, _ string) []byte { return g.post(method("job.get", `{"job_id":"job_x"}`)) }},
-		errs.Internal:       {fails: errors.New("the disk is full"), ask: events},
-		errs.Overloaded:     {fails: docstore.ErrUnavailable, ask: events},
+		{code: errs.ParseError, ask: func(g *gateway, _ string) []byte { return g.post(`{`) }},
+		{code: errs.InvalidRequest, ask: func(g *gateway, _ string) []byte { return g.post(`{}`) }},
+		{code: errs.MethodNotFound, ask: func(g *gateway, _ string) []byte { return g.post(method("x", `{}`)) }},
+		{code: errs.InvalidParams, ask: func(g *gateway, _ string) []byte { return g.post(method("job.get", `{}`)) }},
+		{code: errs.NotFound, ask: func(g *gateway, _ string) []byte { return g.post(method("job.get", `{"job_id":"job_x"}`)) }},
+		{code: errs.Internal, fails: errors.New("the disk is full"), ask: events},
+		{code: errs.Overloaded, fails: docstore.ErrUnavailable, ask: events},
 		// A deadline within the store is overloaded: this is one of the request.
-		errs.DeadlineExceeded: {fails: context.DeadlineExceeded, ask: events},
-		errs.Unauthenticated: {ask: func(g *gateway, _ string) []byte {
+		{code: errs.DeadlineExceeded, fails: context.DeadlineExceeded, ask: events},
+		{code: errs.Unauthenticated, ask: func(g *gateway, _ string) []byte {
 			g.key = "wrong"
 			return g.post(ping)
 		}},
-		errs.PermissionDenied: {ask: func(g *gateway, _ string) []byte {
+		{code: errs.PermissionDenied, ask: func(g *gateway, _ string) []byte {
 			g.key = call[apiv1.NewKey](g, "key.create", map[string]any{"scopes": []string{"jobs:read"}}).Secret
 			return g.post(method("key.list", `{}`))
 		}},
-		errs.Conflict: {ask: func(g *gateway, jobID string) []byte {
+		{code: errs.Conflict, ask: func(g *gateway, jobID string) []byte {
 			edgetest.Complete(g.t, g.Claim(g.t, jobID), "done")
 			return g.post(method("job.cancel", `{"job_id":"`+jobID+`"}`))
 		}},
-		errs.RateLimited: {change: limited(1), ask: func(g *gateway, _ string) []byte {
+		{code: errs.RateLimited, change: limited(1), ask: func(g *gateway, _ string) []byte {
 			g.post(ping)
 			return g.post(ping)
 		}},
-		errs.IdempotencyMismatch: {ask: func(g *gateway, _ string) []byte {
+		{code: errs.IdempotencyMismatch, ask: func(g *gateway, _ string) []byte {
 			g.post(method("conversation.prompt", `{"prompt":"a","idempotency_key":"k"}`))
 			return g.post(method("conversation.prompt", `{"prompt":"b","idempotency_key":"k"}`))
 		}},
-		errs.PayloadTooLarge: {change: func(c *edge.Config) { c.BodyLimitJSONRPC = 2048 }, ask: func(g *gateway, _ string) []byte {
+		{code: errs.PayloadTooLarge, change: func(c *edge.Config) { c.BodyLimitJSONRPC = 2048 }, ask: func(g *gateway, _ string) []byte {
 			return g.post(strings.Repeat(" ", 4096))
 		}},
-		errs.QuotaExceeded: {change: func(c *edge.Config) { c.MaxSubscriptions = 1 }, ask: func(g *gateway, jobID string) []byte {
+		{code: errs.QuotaExceeded, change: func(c *edge.Config) { c.MaxSubscriptions = 1 }, ask: func(g *gateway, jobID string) []byte {
 			s := g.dial()
 			s.subscribe(jobID, 1)
 			s.send(method("job.subscribe", `{"job_id":"`+jobID+`"}`))
@@ -85,18 +92,10 @@ func TestEveryRequestErrorIsReached(t *testing.T) {
 			return b
 		}},
 	}
-	for _, row := range errs.Registry {
-		if row.Scope != errs.Request {
-			continue
-		}
-		tc, ok := rows[row.Code]
-		if why := reserved[row.Code]; ok == (why != "") {
-			t.Errorf("%s is produced: %t, reserved: %q", row.Code, ok, why)
-		}
-		if !ok {
-			continue
-		}
-		t.Run(string(row.Code), func(t *testing.T) {
+	var covered []errs.Code
+	for _, tc := range rows {
+		covered = append(covered, tc.code)
+		t.Run(string(tc.code), func(t *testing.T) {
 			t.Parallel()
 			change := tc.change
 			if change == nil {
@@ -111,9 +110,24 @@ func TestEveryRequestErrorIsReached(t *testing.T) {
 				Code  errs.Code
 				Error struct{ Data struct{ Code errs.Code } }
 			}](t, tc.ask(g, j.ID))
-			if got.Code != row.Code && got.Error.Data.Code != row.Code {
-				t.Errorf("%+v, want %s", got, row.Code)
+			if got.Code != tc.code && got.Error.Data.Code != tc.code {
+				t.Errorf("%+v, want %s", got, tc.code)
 			}
 		})
+	}
+	for _, r := range reserved {
+		covered = append(covered, r.code)
+		t.Logf("%s is reserved: %s", r.code, r.why)
+	}
+	var registered []errs.Code
+	for _, row := range errs.Registry {
+		if row.Scope == errs.Request {
+			registered = append(registered, row.Code)
+		}
+	}
+	slices.Sort(covered)
+	slices.Sort(registered)
+	if diff := cmp.Diff(registered, covered); diff != "" {
+		t.Errorf("codes (-registered +produced or reserved, each once):\n%s", diff)
 	}
 }

@@ -18,12 +18,18 @@ import (
 // raw sends a request line as it is, which no client library would.
 func (g *gateway) raw(method, target, key string) reply {
 	g.t.Helper()
+	return g.write(method, target, "X-API-Key: "+key+"\r\nConnection: close\r\n\r\n")
+}
+
+// write sends a request line and what follows its Host as they are.
+func (g *gateway) write(method, target, rest string) reply {
+	g.t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(g.t.Context(), "tcp", strings.TrimPrefix(g.url, "http://"))
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: gw.example\r\nX-API-Key: %s\r\nConnection: close\r\n\r\n", method, target, key); err != nil {
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: gw.example\r\n%s", method, target, rest); err != nil {
 		g.t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})

@@ -270,11 +270,16 @@ func describeRoute(r *Route, method string) (operation, error) {
 // serves.
 func refusals(r *Route) []Answer {
 	refusal := []Body{ProblemBody()}
-	out := []Answer{{http.StatusInternalServerError, "Something went wrong inside the gateway.", nil, refusal}}
+	// A body that a route has no use for is read, too.
+	out := []Answer{
+		{http.StatusInternalServerError, "Something went wrong inside the gateway.", nil, refusal},
+		{http.StatusRequestTimeout, "The body came too slowly.", nil, refusal},
+	}
+	if !slices.ContainsFunc(r.Doc.Answers, func(a Answer) bool { return a.Status == http.StatusBadRequest }) {
+		out = append(out, Answer{http.StatusBadRequest, "The body could not be read.", nil, refusal})
+	}
 	if r.Doc.Request != nil {
-		out = append(out,
-			Answer{http.StatusRequestTimeout, "The body came too slowly.", nil, refusal},
-			Answer{http.StatusUnsupportedMediaType, "The body has another media type or a content coding.", []string{"Accept"}, refusal})
+		out = append(out, Answer{http.StatusUnsupportedMediaType, "The body has another media type or a content coding.", []string{"Accept"}, refusal})
 	}
 	if r.Doc.RPC {
 		refusal = []Body{{Type: typeJSON, schema: refTo(schemaRPCAnswer)}}

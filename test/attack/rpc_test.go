@@ -133,7 +133,8 @@ func rpcFrames() []attack {
 		{"param with a long name of two bytes a letter", with(`{"` + strings.Repeat("é", 50_000) + `":1}`), params.at("/" + strings.Repeat("é", 99))},
 		{"param with slashes", with(`{"a/b~c":1}`), params.at("/a~1b~0c")},
 		{"thousands of params", with(`{"job_id":"a"` + manyMembers(5000) + `}`), params},
-		{"positional params", with(`["{DONE}"]`), params},
+		{"params by position, too many", with(`["{DONE}",1]`), params},
+		{"params by position, nested", with(`[["{DONE}"]]`), params.at("/job_id")},
 	} {
 		row.want = row.want.with("Server", "")
 		table = append(table, exchange{name: row.name, send: call(row.body), want: []answer{row.want}})
@@ -182,7 +183,7 @@ func params(t *testing.T, g *gateway) []attack {
 			table = append(table, exchange{name: m.Name + " " + what, send: call(body), want: []answer{want}})
 		}
 		wrong := failed(200, errs.InvalidParams)
-		attempt("with positional params", `["`+canary+`"]`, wrong)
+		attempt("with a hundred params by position", `[null`+strings.Repeat(`,"`+canary+`"`, 99)+`]`, wrong)
 		attempt("with a param there is not", `{"no_such":"`+canary+`"}`, wrong.at("/no_such"))
 		for _, p := range m.Params {
 			for _, v := range wrongValues(p.Schema) {

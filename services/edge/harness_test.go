@@ -61,6 +61,7 @@ type gateway struct {
 	url    string
 	http   *http.Client
 	key    string // what requests show
+	svc    *edge.Service
 	health *chassis.Health
 	stop   func()
 }
@@ -99,7 +100,7 @@ func startOn(tb testing.TB, env *edgetest.Env, change ...func(*edge.Config)) *ga
 	}
 	transport := &http.Transport{}
 	g := &gateway{
-		Env: env, t: tb, url: "http://" + svc.Addr().String(), key: adminKey, health: health,
+		Env: env, t: tb, url: "http://" + svc.Addr().String(), key: adminKey, svc: svc, health: health,
 		http: &http.Client{
 			Transport: &checked{transport, tb},
 			CheckRedirect: func(*http.Request, []*http.Request) error {

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -195,7 +196,11 @@ func (s *Sweeper) failed(ctx context.Context, step string, err error, attrs ...s
 		return
 	}
 	attrs = append(attrs, slog.String("step", step), slog.Any("error", err))
-	s.Logger.LogAttrs(ctx, slog.LevelError, "repair step failed, the next sweep tries again", attrs...)
+	level := slog.LevelError
+	if errors.Is(err, docstore.ErrUnavailable) {
+		level = slog.LevelWarn // it is away or slow, which readiness tells; nobody has to look at this
+	}
+	s.Logger.LogAttrs(ctx, level, "repair step failed, the next sweep tries again", attrs...)
 }
 
 // AnnounceAll tells the workers about every queued job.

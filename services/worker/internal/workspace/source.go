@@ -71,7 +71,7 @@ func parseSource(raw string, p *Policy) (source, error) {
 	}
 	if !strings.Contains(raw, "://") {
 		m := scpLike.FindStringSubmatch(raw)
-		if m == nil {
+		if m == nil || strings.Contains(raw, "::") { // as the edge does, whatever git makes of a later one
 			return source{}, refused("The repository URL must be https://…, ssh://… or user@host:path.")
 		}
 		return ssh(source{scheme: "ssh", url: raw, user: m[1], host: m[2], port: "22"}, m[3], p)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2"
+	"github.com/googleapis/gax-go/v2"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -64,9 +65,12 @@ type Driver struct {
 	byName map[string]events.Subscription // subscriptions by name
 
 	// life ends with Close.
-	life   context.Context //nolint:containedctx // the life of the driver, not of a call
-	end    context.CancelCauseFunc
-	health health
+	life context.Context //nolint:containedctx // the life of the driver, not of a call
+	end  context.CancelCauseFunc
+	// sending ends when Close stops to wait for what is being published.
+	sending context.Context //nolint:containedctx // as above
+	stop    context.CancelFunc
+	health  health
 
 	mu         sync.Mutex
 	publishers map[string]*pubsub.Publisher
@@ -115,6 +119,9 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	subs.GetSubscription, subs.CreateSubscription, subs.StreamingPull, subs.ModifyAckDeadline = nil, nil, nil, nil
 	d.health.init()
 	d.life, d.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	d.sending, d.stop = context.WithCancel(context.WithoutCancel(ctx))
+	calls := d.client.TopicAdminClient.CallOptions
+	calls.Publish = append(calls.Publish, gax.WithRetry(func() gax.Retryer { return newResend(d.sending) }))
 	return d, nil
 }
 
@@ -175,8 +182,8 @@ func (d *Driver) begin() (ok bool) {
 }
 
 // Close implements bus.Driver: it ends every Receive, waits for them and their
-// handlers, sends what is being published and closes the connections. Calling
-// it from a handler deadlocks.
+// handlers, sends what is being published within flushLimit and closes the
+// connections. Calling it from a handler deadlocks.
 func (d *Driver) Close() error {
 	d.mu.Lock()
 	d.closed = true
@@ -184,10 +191,22 @@ func (d *Driver) Close() error {
 	d.end(bus.ErrClosed)
 	d.active.Wait()
 	d.closing.Do(func() {
-		for _, p := range d.publishers { // nobody publishes any more
-			p.Stop()
+		flushed := make(chan struct{})
+		go func() {
+			defer close(flushed)
+			for _, p := range d.publishers { // nobody publishes any more
+				p.Stop()
+			}
+		}()
+		limit := time.NewTimer(flushLimit)
+		defer limit.Stop()
+		select {
+		case <-flushed:
+		case <-limit.C:
 		}
-		err := d.client.Close()
+		d.stop()
+		err := d.client.Close() // which ends what is being sent
+		<-flushed
 		if err != nil && status.Code(errors.Unwrap(err)) != codes.Canceled { // both halves may share a connection
 			d.closeErr = fmt.Errorf("pubsubbus: close: %w", err)
 		}

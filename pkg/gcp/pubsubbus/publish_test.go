@@ -47,6 +47,30 @@ func TestPublishingToNowhereIsBounded(t *testing.T) {
 	}
 }
 
+// After an outage the library was still trying to send what its caller had given
+// up on, asleep for up to half a minute, when the process was asked to end: it
+// ended with an error because its platform did not close in time.
+func TestCloseDoesNotWaitForWhatIsNotSent(t *testing.T) {
+	t.Parallel()
+	d := offline(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := d.Publish(ctx, events.TopicJobCommands, jobEvent(t, "e")); !errors.Is(err, bus.ErrUnavailable) {
+		t.Fatalf("error %v", err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- d.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second): // the batch has 29 s left
+		t.Error("Close waits for the batch")
+		<-closed
+	}
+}
+
 func TestPublishRefusesWhatIsNoEvent(t *testing.T) {
 	t.Parallel()
 	d := offline(t, nil)

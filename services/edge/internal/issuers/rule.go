@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,9 +15,6 @@ import (
 
 // maxRules bounds the configuration.
 const maxRules = 100
-
-// tenantForm is what may name a tenant: it is part of the names of blobs.
-var tenantForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // Rule lets identities of one issuer in, as one tenant or as one of several.
 type Rule struct {
@@ -125,8 +121,8 @@ func (r *Rule) problems() []string {
 		bad("require names no claim: whoever gets a token of the issuer would be let in; say any_subject if that is meant")
 	}
 	for _, t := range r.tenants() {
-		if !tenantForm.MatchString(t) {
-			bad("tenant %q must be lower-case letters, digits, - and _, at most 63", t)
+		if !apikey.ValidTenant(t) {
+			bad("tenant %q must be 1 to %d letters, digits and . _ -, beginning with a letter or digit", t, apikey.MaxTenant)
 		}
 	}
 	for claim, values := range r.Require {

@@ -15,34 +15,6 @@ import (
 	"codexgateway.dev/pkg/secret"
 )
 
-// codexConfig is a config.toml that keeps Codex offline and its retries few.
-const codexConfig = `model_provider = "gw"
-approval_policy = "never"
-check_for_update_on_startup = false
-web_search = "disabled"
-[model_providers.gw]
-name = "gw"
-base_url = "BASE_URL"
-wire_api = "responses"
-experimental_bearer_token = "test-token"
-request_max_retries = 0
-stream_max_retries = 1
-supports_websockets = false
-[features]
-plugins = false
-apps = false
-unbounded_connection_retries = false
-goals = false
-[agents]
-enabled = false
-[skills]
-include_instructions = false
-[analytics]
-enabled = false
-[feedback]
-enabled = false
-`
-
 // execItem is what the test reads of an item of `codex exec --json`.
 type execItem struct {
 	Type   string `json:"type"`
@@ -77,7 +49,7 @@ func runCodex(t *testing.T, model, prompt string) (dir string, lines []execLine)
 		}
 	})
 	home, dir := t.TempDir(), t.TempDir()
-	config := strings.ReplaceAll(codexConfig, "BASE_URL", m.BaseURL())
+	config := "approval_policy = \"never\"\n" + mockmodel.CodexConfig(m.BaseURL(), "test-token")
 	if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -10,37 +10,16 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"codexgateway.dev/pkg/mockmodel"
 )
 
-// nativeConfig makes Codex work without the internet, as cheaply as it can: no
-// plugins, no apps, no update check, nothing sent home. The gateway gives its
-// jobs no less and no more.
+// nativeConfig has what the gateway gives its jobs, no less and no more.
 const nativeConfig = `model = "gpt-5.5"
-model_provider = "bench"
 approval_policy = "never"
 sandbox_mode = "workspace-write"
-check_for_update_on_startup = false
-web_search = "disabled"
-[model_providers.bench]
-name = "bench"
-base_url = "%s"
-wire_api = "responses"
-experimental_bearer_token = "mock"
-supports_websockets = false
-[features]
-plugins = false
-apps = false
-goals = false
-unbounded_connection_retries = false
-[agents]
-enabled = false
-[skills]
-include_instructions = false
-[analytics]
-enabled = false
-[feedback]
-enabled = false
-[projects."%s"]
+%s
+[projects.%q]
 trust_level = "untrusted"
 `
 
@@ -60,7 +39,7 @@ func newNative(b *bench, modelURL string) (*native, error) {
 		}
 	}
 	n.env = append(b.env(), "CODEX_HOME="+home, "TMPDIR="+tmp)
-	return n, os.WriteFile(filepath.Join(home, "config.toml"), fmt.Appendf(nil, nativeConfig, modelURL, n.dir), 0o600)
+	return n, os.WriteFile(filepath.Join(home, "config.toml"), fmt.Appendf(nil, nativeConfig, mockmodel.CodexConfig(modelURL, "mock"), n.dir), 0o600)
 }
 
 // run is one codex exec, from before its start until it has ended, and until it

@@ -57,31 +57,7 @@ type machine struct{ home, dir string }
 func newMachine(t *testing.T, model string) machine {
 	t.Helper()
 	m := machine{home: dataDir(t), dir: dataDir(t)}
-	writeFile(t, filepath.Join(m.home, "config.toml"), strings.ReplaceAll(`model_provider = "gw"
-check_for_update_on_startup = false
-web_search = "disabled"
-[model_providers.gw]
-name = "gw"
-base_url = "BASE_URL"
-wire_api = "responses"
-experimental_bearer_token = "test-token"
-request_max_retries = 0
-stream_max_retries = 2
-supports_websockets = false
-[features]
-plugins = false
-apps = false
-unbounded_connection_retries = false
-goals = false
-[agents]
-enabled = false
-[skills]
-include_instructions = false
-[analytics]
-enabled = false
-[feedback]
-enabled = false
-`, "BASE_URL", model))
+	writeFile(t, filepath.Join(m.home, "config.toml"), mockmodel.CodexConfig(model, "mock"))
 	return m
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,6 +129,27 @@ func Say(tb testing.TB, h *job.Held, method, params string) {
 	})
 	if err != nil {
 		tb.Fatal(err)
+	}
+}
+
+// Chatter appends the notification again and again, 100 times a second by the
+// clock of the bubble it is called in, until stop is called.
+func Chatter(tb testing.TB, h *job.Held, method, params string) (stop func()) {
+	over := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+				Say(tb, h, method, params)
+			}
+		}
+	})
+	return func() {
+		close(over)
+		running.Wait()
 	}
 }
 

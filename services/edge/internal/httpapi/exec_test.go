@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,25 +124,13 @@ func TestExecSlowerThanItsJobIsCut(t *testing.T) {
 			}
 		}
 		synctest.Wait() // live
-		over := make(chan struct{})
-		var chatter sync.WaitGroup
-		chatter.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				case <-time.After(10 * time.Millisecond):
-					edgetest.Say(t, h, "item/completed", `{"threadId":"thr_1","item":{"type":"agentMessage","text":"`+strings.Repeat("x", 2<<10)+`"}}`)
-				}
-			}
-		})
+		hush := edgetest.Chatter(t, h, "item/completed", `{"threadId":"thr_1","item":{"type":"agentMessage","text":"`+strings.Repeat("x", 2<<10)+`"}}`)
 		var err error
 		for began := time.Now(); err == nil && time.Since(began) < 5*time.Minute; {
 			_, err = body.ReadString('\n')
 			pass(100 * time.Millisecond)
 		}
-		close(over)
-		chatter.Wait()
+		hush()
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%v, want the stream cut", err)
 		}

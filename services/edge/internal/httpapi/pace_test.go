@@ -72,14 +72,7 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 	ctx, cancel := context.WithCancel(t.Context())
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- h.Run(ctx) }()
-	svc := &methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: b.streams.Draining(),
-	}
-	handler, err := httpapi.Handler(httpapi.Deps{
-		Methods: svc, Sockets: socket.New(svc, admit.New(nil, admit.Options{}), log, socket.Options{}), Hub: h, Streams: b.streams, Auth: a, Gate: admit.New(nil, admit.Options{}),
-		Tickets: auth.NewTickets(ticket.NewStore(env.Platform.Docs, time.Now), nil),
-		Health:  chassis.NewHealth(env.Log), Logger: log,
-	}, httpapi.Options{})
+	handler, err := httpapi.Handler(deps(env, h, b.streams, a, log), httpapi.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +90,19 @@ func startHub(t *testing.T, a auth.Authenticator, hubOpt hub.Options) *bench {
 		}
 	})
 	return b
+}
+
+// deps are what the routes need, with no limits.
+func deps(env *edgetest.Env, h *hub.Hub, set *streams.Set, a auth.Authenticator, log *slog.Logger) httpapi.Deps {
+	gate := admit.New(nil, admit.Options{})
+	svc := &methods.Service{
+		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: set.Draining(),
+	}
+	return httpapi.Deps{
+		Methods: svc, Sockets: socket.New(svc, gate, log, socket.Options{}), Hub: h, Streams: set, Auth: a, Gate: gate,
+		Tickets: auth.NewTickets(ticket.NewStore(env.Platform.Docs, time.Now), nil),
+		Health:  chassis.NewHealth(env.Log), Logger: log,
+	}
 }
 
 // dial opens a connection and sends the head of a request.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,18 +59,7 @@ func TestStreamSlowerThanItsJob(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait() // live
-				over := make(chan struct{})
-				var chatter sync.WaitGroup
-				chatter.Go(func() {
-					for {
-						select {
-						case <-over:
-							return
-						case <-time.After(10 * time.Millisecond):
-							edgetest.Say(t, h, "item/started", `{"text":"`+strings.Repeat("x", 2<<10)+`"}`)
-						}
-					}
-				})
+				hush := edgetest.Chatter(t, h, "item/started", `{"text":"`+strings.Repeat("x", 2<<10)+`"}`)
 				var end strings.Builder // what follows the last event
 				var err error
 				for began := time.Now(); err == nil && time.Since(began) < 5*time.Minute; {
@@ -85,8 +73,7 @@ func TestStreamSlowerThanItsJob(t *testing.T) {
 						end.WriteString(line)
 					}
 				}
-				close(over)
-				chatter.Wait()
+				hush()
 				if accept == "application/x-ndjson" {
 					if !errors.Is(err, io.ErrUnexpectedEOF) {
 						t.Errorf("%v, want the stream cut", err)

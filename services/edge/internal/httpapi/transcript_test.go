@@ -10,22 +10,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
-	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/jsonrpc"
 	"codexgateway.dev/pkg/jsonrpc/jsonrpctest"
-	"codexgateway.dev/pkg/ticket"
-	"codexgateway.dev/services/edge/internal/admit"
-	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/edgetest"
 	"codexgateway.dev/services/edge/internal/httpapi"
 	"codexgateway.dev/services/edge/internal/hub"
-	"codexgateway.dev/services/edge/internal/methods"
-	"codexgateway.dev/services/edge/internal/socket"
 	"codexgateway.dev/services/edge/internal/streams"
 )
 
@@ -35,23 +28,16 @@ func serveWith(t *testing.T, more func(*jsonrpc.Mux)) string {
 	t.Helper()
 	env, set := edgetest.Open(t), streams.New(0)
 	h := hub.New(env.Jobs.Events(), env.Platform.Bus, env.Log, hub.Options{})
-	svc := &methods.Service{
-		Jobs: env.Jobs, Hub: h, Blobs: env.Platform.Blobs, Now: time.Now, Version: "1", Draining: set.Draining(),
-	}
-	sockets := socket.New(svc, admit.New(nil, admit.Options{}), env.Log, socket.Options{})
-	handler, err := httpapi.HandlerWith(httpapi.Deps{
-		Methods: svc, Sockets: sockets, Hub: h, Streams: set, Auth: open{}, Gate: admit.New(nil, admit.Options{}),
-		Tickets: auth.NewTickets(ticket.NewStore(env.Platform.Docs, time.Now), nil),
-		Health:  chassis.NewHealth(env.Log), Logger: env.Log,
-	}, httpapi.Options{}, more)
+	d := deps(env, h, set, open{}, env.Log)
+	handler, err := httpapi.HandlerWith(d, httpapi.Options{}, more)
 	if err != nil {
 		t.Fatal(err)
 	}
-	more(sockets.Mux())
+	more(d.Sockets.Mux())
 	srv := httptest.NewServer(handler)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- sockets.Run(ctx) }()
+	go func() { done <- d.Sockets.Run(ctx) }()
 	t.Cleanup(func() {
 		srv.Close()
 		cancel()

@@ -3,8 +3,9 @@ package hub
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // checkLoop looks at intervals whether feeds missed something. While live
@@ -50,25 +51,23 @@ func (h *Hub) all() []*feed {
 
 // check compares feeds with the ends of their logs, a few at a time.
 func (h *Hub) check(ctx context.Context, feeds []*feed) {
-	slots := make(chan struct{}, maxChecks)
-	var running sync.WaitGroup
-	defer running.Wait()
+	var running errgroup.Group
+	running.SetLimit(maxChecks)
 	for _, f := range feeds {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
+		if ctx.Err() != nil {
+			break
 		}
-		running.Go(func() {
-			defer func() { <-slots }()
+		running.Go(func() error {
 			ctx, cancel := context.WithTimeoutCause(ctx, readTimeout, errReadTimeout)
 			defer cancel()
 			last, closed, err := h.log.Tail(ctx, f.jobID)
 			if err != nil {
 				h.logger.DebugContext(ctx, "position check failed", slog.String("job_id", f.jobID), slog.Any("error", err))
-				return
+				return nil // looked at again
 			}
 			f.position(last, closed)
+			return nil
 		})
 	}
+	_ = running.Wait() // none fails
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/bus"
@@ -179,20 +181,18 @@ func (r *Ring) round() []string {
 // check reads keys and ends the streams of those that are no longer good, a few
 // at a time. A key that cannot be read is left for the next round.
 func (r *Ring) check(ctx context.Context, ids []string) {
-	slots := make(chan struct{}, maxChecks)
-	var running sync.WaitGroup
-	defer running.Wait()
+	var running errgroup.Group
+	running.SetLimit(maxChecks)
 	for _, id := range ids {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
+		if ctx.Err() != nil {
+			break
 		}
-		running.Go(func() {
-			defer func() { <-slots }()
+		running.Go(func() error {
 			r.checkOne(ctx, id)
+			return nil
 		})
 	}
+	_ = running.Wait() // none fails
 }
 
 func (r *Ring) checkOne(ctx context.Context, id string) {

@@ -58,18 +58,7 @@ func TestPeerSlowerThanItsJobIsClosed(t *testing.T) {
 		edgetest.Say(t, h, "item/started", `{}`)
 		read(t, ws)
 		synctest.Wait() // live
-		over := make(chan struct{})
-		var job sync.WaitGroup
-		job.Go(func() {
-			for {
-				select {
-				case <-over:
-					return
-				case <-time.After(10 * time.Millisecond):
-					edgetest.Say(t, h, "item/started", `{"text":"`+strings.Repeat("x", 2<<10)+`"}`)
-				}
-			}
-		})
+		hush := edgetest.Chatter(t, h, "item/started", `{"text":"`+strings.Repeat("x", 2<<10)+`"}`)
 		var last int64
 		var end websocket.CloseError
 		for began := time.Now(); time.Since(began) < 5*time.Minute; pass(100 * time.Millisecond) {
@@ -80,8 +69,7 @@ func TestPeerSlowerThanItsJobIsClosed(t *testing.T) {
 			}
 			last = seqOf(t, string(frame))
 		}
-		close(over)
-		job.Wait()
+		hush()
 		if end.Code != 4308 {
 			t.Fatalf("closed with %d %q, want 4308", end.Code, end.Reason)
 		}

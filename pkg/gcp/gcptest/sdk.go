@@ -51,13 +51,14 @@ func findSDK() (*sdk, error) {
 	return found, nil
 }
 
-// command is the emulator's command line.
+// command is the emulator's command line. An emulator lives for some minutes
+// beside what is tested: the second compiler and threads that collect garbage
+// would take more of a small machine than they give back.
 func (s *sdk) command(kind Kind, host, port string) []string {
+	java := []string{s.java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
 	if kind == Firestore {
-		return []string{
-			s.java, "-Duser.language=en", "-cp", s.jars[kind], "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
-			"start", "--host=" + host, "--port=" + port,
-		}
+		return append(java, "-Duser.language=en", "-cp", s.jars[kind], "com.google.cloud.datastore.emulator.firestore.CloudFirestore",
+			"start", "--host="+host, "--port="+port)
 	}
-	return []string{s.java, "-jar", s.jars[kind], "--host=" + host, "--port=" + port}
+	return append(java, "-jar", s.jars[kind], "--host="+host, "--port="+port)
 }

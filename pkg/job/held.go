@@ -23,7 +23,7 @@ type Held struct {
 	// Thread is what the conversation's last job left; nil for a first one.
 	Thread *conversation.Thread
 
-	mu   sync.Mutex // guards job; a heartbeat and the end never interleave
+	mu   sync.Mutex // guards job; a heartbeat and the commit of the end never interleave
 	job  Job
 	base Usage // of the attempts before this claim
 	over bool

@@ -1,7 +1,10 @@
 package job_test
 
 import (
+	"context"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,6 +164,84 @@ func TestAHeartbeatThatLandsLateCostsNoLease(t *testing.T) {
 			}
 			if err := settle(t, h); err != nil {
 				t.Errorf("the lease is still ours: %v", err)
+			}
+		})
+	}
+}
+
+// A log of megabytes is packed and stored before the job can end. On a busy
+// machine that took longer than the lease, for which no heartbeat came because
+// the end kept them back: the job was taken away from a worker that had all but
+// ended it, and was run again, three times over.
+func TestHeartbeatsGoOnWhileTheResultIsStored(t *testing.T) {
+	t.Parallel()
+	e := jobtest.New(t)
+	j := e.Submit(t, "p")
+	storing, goOn := make(chan struct{}, 10), make(chan struct{})
+	put := e.Jobs.PutBlob
+	e.Jobs.PutBlob = func(ctx context.Context, name string, data []byte) error {
+		storing <- struct{}{}
+		<-goOn
+		return put(ctx, name, data)
+	}
+	h := e.Claim(t, j.ID, "w")
+	finished := make(chan error, 1)
+	go func() { finished <- h.Finish(t.Context(), job.Result{State: job.Completed, Content: strings.Repeat("x", 1<<20)}) }()
+	select {
+	case <-storing:
+	case err := <-finished:
+		t.Fatalf("nothing was stored: %v", err)
+	}
+	watch := job.NewLeaseWatch(e.Clock.Now)
+	for range 4 {
+		stored, err := e.Jobs.Get(t.Context(), jobtest.Tenant, j.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if watch.Dead(stored) {
+			t.Error("the lease is dead while its holder stores the result")
+		}
+		if _, err := h.Heartbeat(t.Context(), job.Usage{}); err != nil {
+			t.Fatal(err)
+		}
+		e.Clock.Advance(10 * time.Second)
+	}
+	close(goOn)
+	if err := <-finished; err != nil {
+		t.Fatal(err)
+	}
+	if ended, err := e.Jobs.Get(t.Context(), jobtest.Tenant, j.ID); err != nil || ended.State != job.Completed || ended.Attempt != 1 {
+		t.Errorf("%+v, %v; want it completed by its first attempt", ended, err)
+	}
+	if _, err := h.Heartbeat(t.Context(), job.Usage{}); !errors.Is(err, job.ErrLeaseLost) {
+		t.Errorf("a heartbeat after the end: %v", err)
+	}
+}
+
+// A job that was taken away while its result was being stored does not end.
+func TestAJobTakenAwayWhileItsResultIsStoredGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, beats := range map[string]bool{"a heartbeat found out": true, "nobody found out": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := jobtest.New(t)
+			j := e.Submit(t, "p")
+			h := e.Claim(t, j.ID, "w")
+			put, taken := e.Jobs.PutBlob, sync.OnceFunc(func() { e.Requeue(t, j.ID) })
+			e.Jobs.PutBlob = func(ctx context.Context, name string, data []byte) error {
+				taken()
+				if beats {
+					if _, err := h.Heartbeat(ctx, job.Usage{}); !errors.Is(err, job.ErrLeaseLost) {
+						t.Errorf("heartbeat: %v, want the lease lost", err)
+					}
+				}
+				return put(ctx, name, data)
+			}
+			if err := h.Finish(t.Context(), job.Result{State: job.Completed, Content: strings.Repeat("x", 1<<20)}); !errors.Is(err, job.ErrLeaseLost) {
+				t.Fatalf("%v, want the lease lost", err)
+			}
+			if now, err := e.Jobs.Get(t.Context(), jobtest.Tenant, j.ID); err != nil || now.State != job.Queued {
+				t.Errorf("%+v, %v; want it queued", now, err)
 			}
 		})
 	}

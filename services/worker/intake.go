@@ -104,7 +104,7 @@ func (s *Service) claim(ctx context.Context, jobID string) (*job.Held, error) {
 // run takes a claimed job to its end, or back.
 func (s *Service) run(ctx context.Context, held *job.Held) {
 	s.firstRun.Do(func() { close(s.running) })
-	if err := s.runner.Run(ctx, held); err != nil && !errors.Is(err, job.ErrLeaseLost) {
+	if err := s.runner.Run(ctx, held); err != nil {
 		s.Logger.WarnContext(ctx, "job not settled cleanly", slog.String("job_id", held.Job().ID), slog.Any("error", err))
 	}
 }

@@ -186,7 +186,9 @@ func TestHeartbeatsGoOnWhileTheResultIsStored(t *testing.T) {
 	}
 	h := e.Claim(t, j.ID, "w")
 	finished := make(chan error, 1)
-	go func() { finished <- h.Finish(t.Context(), job.Result{State: job.Completed, Content: strings.Repeat("x", 1<<20)}) }()
+	go func() {
+		finished <- h.Finish(t.Context(), job.Result{State: job.Completed, Content: strings.Repeat("x", 1<<20)})
+	}()
 	select {
 	case <-storing:
 	case err := <-finished:

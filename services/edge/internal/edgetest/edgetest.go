@@ -135,6 +135,7 @@ func Say(tb testing.TB, h *job.Held, method, params string) {
 // Chatter appends the notification again and again, 100 times a second by the
 // clock of the bubble it is called in, until stop is called.
 func Chatter(tb testing.TB, h *job.Held, method, params string) (stop func()) {
+	tb.Helper()
 	over := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {

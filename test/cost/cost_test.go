@@ -89,8 +89,8 @@ func TestAJobOf30SecondsCostsWhatItShould(t *testing.T) {
 		t.Errorf("not everything is counted: %d events, %+v", j.Events, j.Total)
 	}
 	// One batch more or less is $0.001.
-	if j.DollarsOne > targetJobs+0.002 {
-		t.Errorf("1,000 jobs cost $%.4f, want $%.2f at most", j.DollarsOne, targetJobs)
+	if j.DollarsTen > targetJobs+0.002 {
+		t.Errorf("1,000 jobs cost $%.4f, want $%.2f at most", j.DollarsTen, targetJobs)
 	}
 }
 

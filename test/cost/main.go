@@ -27,7 +27,7 @@ import (
 
 // Targets, besides compute.
 const (
-	targetJobs = 0.05 // dollars for 1,000 jobs of 30 s, even one at a time
+	targetJobs = 0.05 // dollars for 1,000 jobs of 30 s, ten at a time
 	targetBill = 12.0 // dollars for the month of month1M
 )
 

@@ -44,7 +44,7 @@ func (f *figures) print(w io.Writer) error {
 	list, free := month1M.lines()
 	p("A month of %d requests, %d document reads, %d writes and %.0f GiB stored, with the edge's compute: $%.2f at list prices, $%.2f with the free tiers.",
 		month1M.Requests, month1M.Reads, month1M.Writes, month1M.GiB, list, free)
-	p("Targets: 1,000 jobs of 30 s, even one at a time, at most $%.2f; idle $0; that month under $%.0f.\n", targetJobs, targetBill)
+	p("Targets: 1,000 jobs of 30 s, %d at a time, at most $%.2f; idle $0; that month under $%.0f.\n", many, targetJobs, targetBill)
 	line, err := json.Marshal(f)
 	if err != nil {
 		return err

@@ -36,14 +36,21 @@ func save(t *testing.T, docs *docstore.Store, c *conversation.Conversation) erro
 	return err
 }
 
-// What is another tenant's looks exactly like what never was.
-func TestWhoFindsAConversation(t *testing.T) {
-	t.Parallel()
+// stored is a conversation of acme that it calls s1.
+func stored(t *testing.T) (*conversation.Store, *docstore.Store, *conversation.Conversation) {
+	t.Helper()
 	s, docs := open(t)
 	c := conversation.New("acme", "s1", noon)
 	if err := save(t, docs, c); err != nil {
 		t.Fatal(err)
 	}
+	return s, docs, c
+}
+
+// What is another tenant's looks exactly like what never was.
+func TestWhoFindsAConversation(t *testing.T) {
+	t.Parallel()
+	s, _, c := stored(t)
 	for name, tc := range map[string]struct {
 		get   func() (*conversation.Conversation, error)
 		found bool
@@ -79,11 +86,7 @@ func TestWhoFindsAConversation(t *testing.T) {
 // one conversation at once, one must look again.
 func TestOneOfTwoWritersWins(t *testing.T) {
 	t.Parallel()
-	s, docs := open(t)
-	c := conversation.New("acme", "s1", noon)
-	if err := save(t, docs, c); err != nil {
-		t.Fatal(err)
-	}
+	s, docs, c := stored(t)
 	twin := conversation.New("acme", "s1", noon)
 	if err := save(t, docs, twin); !errors.Is(err, docstore.ErrConflict) {
 		t.Errorf("a second conversation of the name: %v, want a conflict", err)

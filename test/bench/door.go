@@ -45,7 +45,7 @@ func measureDoor(ctx context.Context, b *bench) (_ []figure, err error) {
 	}
 	var loads [2]*load
 	for i, to := range []*gateway{g, bare} {
-		if loads[i], err = newLoad(to, body, doorConns); err != nil {
+		if loads[i], err = newLoad(to, body, `"result":`, doorConns); err != nil {
 			return nil, err
 		}
 		if _, err := loads[i].closed(ctx, submitWarm); err != nil {
@@ -100,11 +100,7 @@ func measureRate(ctx context.Context, b *bench) (_ []figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	body, err := jsonrpc.EncodeCall(jsonrpc.IntID(1), apiv1.MethodConversationPrompt, apiv1.PromptParams{Prompt: prompt})
-	if err != nil {
-		return nil, err
-	}
-	l, err := newLoad(g, body, rateClients)
+	l, err := newSubmits(g, rateClients)
 	if err != nil {
 		return nil, err
 	}

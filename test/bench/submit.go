@@ -29,11 +29,7 @@ func measureSubmit(ctx context.Context, b *bench) (_ []figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, g.stop()) }()
-	body, err := jsonrpc.EncodeCall(jsonrpc.IntID(1), apiv1.MethodConversationPrompt, apiv1.PromptParams{Prompt: prompt})
-	if err != nil {
-		return nil, err
-	}
-	l, err := newLoad(g, body, submitConns)
+	l, err := newSubmits(g, submitConns)
 	if err != nil {
 		return nil, err
 	}
@@ -53,4 +49,13 @@ func measureSubmit(ctx context.Context, b *bench) (_ []figure, err error) {
 		atMost(submitP50MS, "submit_ack_p50", millis(total.at(0.5)), "ms", len(total), detail()),
 		atMost(submitP99MS, "submit_ack_p99", millis(total.at(0.99)), "ms", len(total), detail()),
 	}, nil
+}
+
+// newSubmits is a load of submits, each of which must be answered with a job.
+func newSubmits(g *gateway, conns int) (*load, error) {
+	body, err := jsonrpc.EncodeCall(jsonrpc.IntID(1), apiv1.MethodConversationPrompt, apiv1.PromptParams{Prompt: prompt})
+	if err != nil {
+		return nil, err
+	}
+	return newLoad(g, body, `"job_id":"job_`, conns)
 }

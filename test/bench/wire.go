@@ -23,17 +23,19 @@ import (
 type load struct {
 	addr    string
 	request []byte
-	conns   int
+	// want is what an answer must hold.
+	want  []byte
+	conns int
 }
 
-// newLoad is a load of calls of one body.
-func newLoad(g *gateway, body []byte, conns int) (*load, error) {
+// newLoad is a load of calls of one body, which are answered with want.
+func newLoad(g *gateway, body []byte, want string, conns int) (*load, error) {
 	u, err := url.Parse(g.URL)
 	if err != nil {
 		return nil, err
 	}
 	head := fmt.Sprintf("POST /jsonrpc HTTP/1.1\r\nHost: %s\r\nX-Api-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", u.Host, g.key, len(body))
-	return &load{addr: u.Host, request: append([]byte(head), body...), conns: conns}, nil
+	return &load{addr: u.Host, request: append([]byte(head), body...), want: []byte(want), conns: conns}, nil
 }
 
 // each runs work on every connection at once and returns what failed first.
@@ -65,7 +67,7 @@ func (l *load) one(ctx context.Context, limit time.Duration, work func(*wireConn
 	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
-	return work(&wireConn{Conn: conn, r: bufio.NewReader(conn), request: l.request})
+	return work(&wireConn{Conn: conn, r: bufio.NewReader(conn), request: l.request, want: l.want})
 }
 
 // closed sends on every connection as soon as the answer before it is there, for
@@ -117,12 +119,12 @@ func (l *load) open(ctx context.Context, rate float64, d time.Duration) (times, 
 type wireConn struct {
 	net.Conn
 
-	r       *bufio.Reader
-	request []byte
-	body    []byte
+	r             *bufio.Reader
+	request, want []byte
+	body          []byte
 }
 
-// call sends the request and reads a whole answer, which must be a result.
+// call sends the request and reads a whole answer, which must be the wanted one.
 func (c *wireConn) call() error {
 	if _, err := c.Write(c.request); err != nil {
 		return err
@@ -160,7 +162,7 @@ func (c *wireConn) call() error {
 	if _, err := io.ReadFull(c.r, c.body); err != nil {
 		return err
 	}
-	if !bytes.Contains(c.body, []byte(`"result":`)) {
+	if !bytes.Contains(c.body, c.want) {
 		return fmt.Errorf("answered %s", c.body)
 	}
 	return nil

@@ -71,12 +71,20 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 }
 
 // Serve answers on ln until ctx ends. Calls under way are cut then: a host ends
-// by being killed, and whoever calls it can bear that.
+// by being killed, and whoever calls it can bear that. When Serve returns, no
+// connection is left: one that still took a call would lose it in the bus that
+// has ended, while the next host serves already.
 func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	err := srv.Serve(ln)
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		_ = srv.Close()
+	})
+	err := srv.Serve(ln) // returns as soon as Close has begun
+	if !stop() {
+		<-cut
+	}
 	h.end()
 	h.later.Wait()
 	if errors.Is(err, http.ErrServerClosed) {

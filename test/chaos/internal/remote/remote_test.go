@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -244,7 +245,8 @@ func TestASubscriptionSurvivesTheHost(t *testing.T) {
 		ctx context.Context //nolint:containedctx // the handler's, for the test to watch
 		id  string
 	}
-	handlers, release := make(chan began, 100), make(chan struct{})
+	handlers, held := make(chan began, 100), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
 	var mu sync.Mutex
 	running, peak := 0, 0
 	receive(t, b, events.SubJobCommandsWorker, most, func(ctx context.Context, d *bus.Delivery) bus.Outcome {
@@ -253,17 +255,18 @@ func TestASubscriptionSurvivesTheHost(t *testing.T) {
 		peak = max(peak, running)
 		mu.Unlock()
 		handlers <- began{ctx, d.Event.ID()}
-		<-release
+		<-held
 		mu.Lock()
 		running--
 		mu.Unlock()
 		return bus.Outcome{Verdict: bus.Ack}
 	})
+	defer release() // a test that fails midway can end its receiver
 	publish(t, b, events.TopicJobCommands, "before")
-	held := wait(t, handlers, "the message comes")
+	before := wait(t, handlers, "the message comes")
 	stopHost()
-	wait(t, held.ctx.Done(), "the handler learns that its message is gone")
-	if cause := context.Cause(held.ctx); !errors.Is(cause, bus.ErrLeaseLost) {
+	wait(t, before.ctx.Done(), "the handler learns that its message is gone")
+	if cause := context.Cause(before.ctx); !errors.Is(cause, bus.ErrLeaseLost) {
 		t.Errorf("its context ended by %v", cause)
 	}
 	serve(t, socket, docs, wire.Faults{})
@@ -273,7 +276,7 @@ func TestASubscriptionSurvivesTheHost(t *testing.T) {
 	for range most - 1 {
 		wait(t, handlers, "messages of the new host come, while the old one is held")
 	}
-	close(release)
+	release()
 	for range 5 - (most - 1) {
 		wait(t, handlers, "the rest comes")
 	}
@@ -281,6 +284,33 @@ func TestASubscriptionSurvivesTheHost(t *testing.T) {
 	defer mu.Unlock()
 	if peak != most {
 		t.Errorf("%d handlers ran at once, want %d", peak, most)
+	}
+}
+
+// A host that had ended still took a call on a connection it had yet to cut, and
+// the publisher heard nothing but a reset.
+func TestAHostThatHasEndedTakesNothing(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "s")
+	stopHost := serve(t, socket, store(t, plain), wire.Faults{})
+	conns := make([]net.Conn, 64)
+	for i := range conns {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		conns[i] = conn
+	}
+	// The host has accepted what it answers, and what was dialled before it.
+	if err := connect(t, socket).Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stopHost()
+	for i, conn := range conns {
+		if _, err := conn.Write([]byte("P")); err == nil {
+			t.Errorf("connection %d is still open", i)
+		}
 	}
 }
 

@@ -17,15 +17,15 @@ import (
 var errExchange = errors.New("ratelimit: the exchange with the store took too long")
 
 // exchange writes down what was used of the tokens in hand, gives the others back
-// and takes up to want new ones; with 0 it only gives back. It goes on when the
-// caller leaves, who is not the only one that waits for it. mu is held before
-// and after, not meanwhile.
+// and takes up to want new ones; with 0 it only gives back. ctx is not that of a
+// caller who may leave: others wait for it too. mu is held before and after, not
+// meanwhile.
 func (l *Limiter) exchange(ctx context.Context, a *account, want int) {
 	a.flight = make(chan struct{})
 	a.hand.left = 0 // what is in hand ends here
 	limit := a.limit
 	a.mu.Unlock()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), exchangeTime, errExchange)
+	ctx, cancel := context.WithTimeoutCause(ctx, exchangeTime, errExchange)
 	defer cancel()
 	got, err := l.trade(ctx, a, limit, want)
 	now := l.now()
@@ -160,24 +160,28 @@ func (l *Limiter) give(ctx context.Context, a *account, all bool) {
 }
 
 // Run gives back what is not used until ctx ends, and then all that is in hand,
-// so that an instance that goes away takes nothing with it.
+// so that an instance that goes away takes nothing with it. It returns within
+// farewell of ctx's end, also when the store stands still.
 func (l *Limiter) Run(ctx context.Context) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() {
+		time.AfterFunc(farewell, func() { cancel(errExchange) })
+	})()
 	tick := time.NewTicker(idle / 2)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			for _, a := range l.accounts.Values() {
-				l.give(ctx, a, false)
+				l.give(work, a, false)
 			}
 		case <-ctx.Done():
-			last, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), farewell, errExchange)
-			defer cancel()
 			for _, a := range l.accounts.Values() {
-				if last.Err() != nil {
+				if work.Err() != nil {
 					break // what is left counts as used
 				}
-				l.give(last, a, true)
+				l.give(work, a, true)
 			}
 			return nil
 		}

@@ -163,7 +163,7 @@ func (l *Limiter) Take(ctx context.Context, key Key, limit int) (State, error) {
 		case now.Before(a.until):
 			return a.refusal(now)
 		default:
-			l.exchange(ctx, a, a.demand(now, l.rules.lease))
+			l.exchange(context.WithoutCancel(ctx), a, a.demand(now, l.rules.lease))
 		}
 	}
 }

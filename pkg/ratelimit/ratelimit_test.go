@@ -25,6 +25,8 @@ type store struct {
 
 	ops  atomic.Int64
 	away atomic.Bool
+	// still lets a commit wait until its caller gives up.
+	still atomic.Bool
 }
 
 func (s *store) Get(ctx context.Context, k docstore.Key) (docstore.Doc, error) {
@@ -39,6 +41,10 @@ func (s *store) Commit(ctx context.Context, writes []docstore.Write) ([]docstore
 	s.ops.Add(1)
 	if s.away.Load() {
 		return nil, docstore.ErrUnavailable
+	}
+	if s.still.Load() {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
 	}
 	return s.Driver.Commit(ctx, writes)
 }
@@ -224,6 +230,31 @@ func TestWhatIsNotUsedGoesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An instance that goes away while the store stands still waited for each of its
+// keys as long as a call may, and was killed over it.
+func TestTheFarewellIsShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, docs := open(t)
+		l := limiter(t, docs, time.Now)
+		for _, id := range []string{"one", "two", "three"} {
+			if _, err := l.Take(t.Context(), Key{Tenant: "t", ID: id}, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.still.Store(true)
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		began := time.Now()
+		if err := l.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > farewell {
+			t.Errorf("it took %v, want %v at most", took, farewell)
+		}
+	})
 }
 
 // TestAnotherLimitHoldsAtOnce on the instance that hears of it.

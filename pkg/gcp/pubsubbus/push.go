@@ -175,10 +175,12 @@ func (p *Push) deliver(ctx context.Context, r *receiver, m *message) (ack bool) 
 	unbind := context.AfterFunc(lease, func() { cancel(bus.ErrLeaseLost) })
 	answer := make(chan bool, 1)
 	go func() { // the receiver waits for it
-		defer p.leave(r)
-		defer cancel(nil)
 		ack := r.decide(hctx, m)
 		unbind()
+		cancel(nil)
+		// The slot is free before the answer: whoever hears that one may send the
+		// next message at once.
+		p.leave(r)
 		answer <- ack
 	}()
 	select {

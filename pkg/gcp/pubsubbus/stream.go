@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,11 +58,14 @@ func (r *receiver) read() (fine bool, err error) {
 	}); err != nil && !errors.Is(err, io.EOF) { // after EOF Recv says why
 		return false, err
 	}
-	var settled atomic.Bool
+	// Either it settles or it ends first: a timer that fires at the end must not
+	// call a receiver sound after its trouble was noted.
+	var first sync.Once
 	settle := func() {
-		if settled.CompareAndSwap(false, true) {
+		first.Do(func() {
+			fine = true
 			r.d.hears(r)
-		}
+		})
 	}
 	timer := time.AfterFunc(streamSettles, settle)
 	defer timer.Stop()
@@ -70,11 +74,11 @@ func (r *receiver) read() (fine bool, err error) {
 	for {
 		res, err := stream.Recv()
 		if err != nil {
-			timer.Stop()
+			first.Do(func() {})
 			if errors.Is(context.Cause(ctx), errSilent) {
 				err = fmt.Errorf("%w: %w", errSilent, err)
 			}
-			return settled.Load(), err
+			return fine, err
 		}
 		pulse.heard(res)
 		settle()

@@ -28,6 +28,9 @@ const (
 	// slowBytes is what a peer must take in a second: a message of many of them
 	// has as many seconds more.
 	slowBytes = 64 << 10
+	// trickle is what a peer whose pong does not come must send in a second to
+	// prove that it is there, in bytes.
+	trickle = 1 << 10
 	// lastChance is how long a write goes on past its limit, and how long the
 	// close frame may take after it, so that a peer that reads again is told why
 	// it is closed.
@@ -51,9 +54,9 @@ type conn struct {
 	turn chan struct{}
 	// slots are the frames in flight.
 	slots chan struct{}
-	// read counts bytes and pauses of the reader: while they change, a missing
-	// pong proves nothing.
-	read atomic.Int64
+	// read counts the bytes that came, paused how often the reader stood still:
+	// while they change, a missing pong proves nothing.
+	read, paused atomic.Int64
 
 	closeOnce sync.Once
 	// closing is closed once the gateway ends the connection: nothing is
@@ -172,7 +175,12 @@ func (c *conn) takeSlot() bool {
 	}
 	select {
 	case c.slots <- struct{}{}:
-		c.read.Add(1)
+		return true
+	default:
+	}
+	defer c.paused.Add(1)
+	select {
+	case c.slots <- struct{}{}:
 		return true
 	case <-c.closing:
 	case <-c.ctx.Done():
@@ -343,16 +351,17 @@ func retryHint() string {
 
 // ping cuts a peer that is gone without a word. While the reader pauses, a
 // message trickles in or one is being written, a pong cannot be seen and its
-// absence proves nothing; a message must trickle at 1 KiB/s at least, and writes
-// have their own limit.
+// absence proves nothing; a message must come at trickle at least, and writes have
+// their own limit.
 func (c *conn) ping() {
-	before := c.read.Load()
+	before, pauses := c.read.Load(), c.paused.Load()
 	ctx, cancel := context.WithTimeout(c.ctx, c.srv.opt.PongWait)
 	err := c.ws.Ping(ctx)
 	cancel()
-	full, writing := len(c.slots) == cap(c.slots), len(c.turn) > 0
-	enough := c.read.Load()-before >= int64(c.srv.opt.PongWait/time.Second)<<10
-	if err != nil && !full && !writing && !enough {
+	stood := len(c.slots) == cap(c.slots) || c.paused.Load() != pauses
+	writing := len(c.turn) > 0
+	enough := c.read.Load()-before >= int64(c.srv.opt.PongWait.Seconds()*trickle)
+	if err != nil && !stood && !writing && !enough {
 		c.cancel(errPeer)
 		return
 	}

@@ -264,10 +264,10 @@ func TestIdlePeerStays(t *testing.T) {
 // not even write them, so this one runs on a real connection.
 func TestBusyPeerIsNotCut(t *testing.T) {
 	t.Parallel()
-	b := openTCP(t, socket.Options{InFlight: 1, PingEvery: 50 * time.Millisecond, PongWait: 50 * time.Millisecond})
+	b := openTCP(t, socket.Options{InFlight: 1, PingEvery: 200 * time.Millisecond, PongWait: 2 * time.Second})
 	ws := b.dial()
 	for _, session := range []string{"a", "b"} {
-		write(t, ws, `{"jsonrpc":"2.0","id":"`+session+`","method":"conversation.prompt","params":{"prompt":"x","session_id":"`+session+`","wait":1}}`)
+		write(t, ws, `{"jsonrpc":"2.0","id":"`+session+`","method":"conversation.prompt","params":{"prompt":"x","session_id":"`+session+`","wait":3}}`)
 	}
 	write(t, ws, `{"jsonrpc":"2.0","id":"ping","method":"system.ping"}`)
 	for _, id := range []string{`"a"`, `"b"`, `"ping"`} {

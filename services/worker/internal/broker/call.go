@@ -85,12 +85,18 @@ func (c *call) serve(ctx context.Context, deadline time.Time) {
 	defer cancel(nil)
 	// The kill switch: ends the upstream side through ctx, and Codex's side even
 	// if it does not read or write.
+	killed := make(chan struct{})
 	stop := context.AfterFunc(c.session.ctx, func() { //nolint:contextcheck // the session's context is the point
+		defer close(killed)
 		cancel(context.Cause(c.session.ctx))
 		_ = c.rc.SetReadDeadline(past())
 		_ = c.rc.SetWriteDeadline(past())
 	})
-	defer stop()
+	defer func() {
+		if !stop() {
+			<-killed // the connection is not ours after the call
+		}
+	}()
 	if !deadline.IsZero() {
 		var end context.CancelFunc
 		ctx, end = context.WithDeadlineCause(ctx, deadline, errDeadline)

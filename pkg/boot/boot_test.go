@@ -22,6 +22,7 @@ import (
 	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
 	"codexgateway.dev/pkg/embedded"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/platform"
 )
 
@@ -154,7 +155,7 @@ func (p *process) main(t *testing.T) <-chan int {
 
 func TestAServiceServesAndStopsInOrder(t *testing.T) {
 	t.Parallel()
-	addr := freePort(t)
+	addr := freeport.Addr()
 	p := newProcess(t, map[string]string{"CODEXGW_ADDR": addr})
 	done := p.main(t)
 	<-p.run
@@ -222,17 +223,6 @@ func until(t *testing.T, ok func() bool) {
 			t.Fatal("not in time")
 		}
 	}
-}
-
-// freePort is an address that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func TestAServiceThatEndsByItselfEndsTheProcess(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/platform"
 )
 
@@ -35,7 +36,7 @@ func (p *process) held() (opening, release chan struct{}) {
 
 func TestAServiceListensBeforeItsPlatformIsOpen(t *testing.T) {
 	t.Parallel()
-	addr := freePort(t)
+	addr := freeport.Addr()
 	p := newProcess(t, map[string]string{"CODEXGW_ADDR": addr})
 	opening, release := p.held()
 	done := p.main(t)
@@ -76,7 +77,7 @@ func TestAServiceListensBeforeItsPlatformIsOpen(t *testing.T) {
 
 func TestAStopWhileThePlatformOpensIsNoFailure(t *testing.T) {
 	t.Parallel()
-	addr := freePort(t)
+	addr := freeport.Addr()
 	p := newProcess(t, map[string]string{"CODEXGW_ADDR": addr})
 	opening, _ := p.held()
 	done := p.main(t)
@@ -114,7 +115,7 @@ func (s *server) Run(ctx context.Context) error {
 
 func TestAServiceWithItsOwnListenerKeepsEarlyConnections(t *testing.T) {
 	t.Parallel()
-	addr := freePort(t)
+	addr := freeport.Addr()
 	p := newProcess(t, map[string]string{"CODEXGW_ADDR": addr})
 	p.OwnListener = true
 	opening, release := p.held()
@@ -150,7 +151,7 @@ func TestAServiceThatCannotBeBuiltLeavesNothingOpen(t *testing.T) {
 	for name, own := range map[string]bool{"served by boot": false, "served by itself": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := freePort(t)
+			addr := freeport.Addr()
 			p := newProcess(t, map[string]string{"CODEXGW_ADDR": addr})
 			p.OwnListener = own
 			code := boot.Main(context.Background(), p.Process, func(context.Context, *chassis.Runtime, settings, *boot.Parts) (chassis.Service, error) {

@@ -47,6 +47,9 @@ func (d *diary) component(name string) chassis.Component {
 
 var errTest = errors.New("test")
 
+// ample are limits that end a hang: tests in real time are not about them.
+var ample = chassis.StopLimits{Quiesce: time.Minute, Drain: time.Minute, Stop: time.Minute, Close: time.Minute}
+
 func TestGroupStopsInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +116,7 @@ func TestAGroupWithinAGroupIsQuiet(t *testing.T) {
 
 func TestGroupCancelsWithACause(t *testing.T) {
 	t.Parallel()
-	g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), chassis.StopLimits{})
+	g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), ample)
 	var cause error
 	g.Add(chassis.Component{Name: "a", Run: func(ctx context.Context) error {
 		<-ctx.Done()
@@ -149,7 +152,7 @@ func TestGroupEndsWithAComponent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var d diary
-			g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), chassis.StopLimits{})
+			g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), ample)
 			g.Add(d.component("other"))
 			g.Add(chassis.Component{Name: "it", Run: tt.run})
 			if err := g.Run(t.Context()); !tt.want(err) {
@@ -167,7 +170,7 @@ func TestGroupStopsWhatStarted(t *testing.T) {
 	boom := errors.New("boom")
 	var d diary
 	health := chassis.NewHealth(discard())
-	g := chassis.NewGroup(discard(), health, chassis.StopLimits{})
+	g := chassis.NewGroup(discard(), health, ample)
 	g.Add(d.component("first"))
 	g.Add(chassis.Component{Name: "broken", Start: func(context.Context) error { return boom }, Close: func(context.Context) error {
 		d.note("broken close")
@@ -237,7 +240,7 @@ func TestGroupJoinsFailures(t *testing.T) {
 	fail := func(i int) func(context.Context) error {
 		return func(context.Context) error { return failures[i] }
 	}
-	g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), chassis.StopLimits{})
+	g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), ample)
 	g.Add(chassis.Component{Name: "a", Run: fail(0), Quiesce: fail(1), Drain: fail(2), Close: fail(3)})
 	err := g.Run(t.Context())
 	for _, want := range failures {
@@ -257,7 +260,7 @@ func TestGroupStartStopStress(t *testing.T) {
 			t.Fatal(err)
 		}
 		var d diary
-		g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), chassis.StopLimits{})
+		g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), ample)
 		g.Add(d.component("a"))
 		g.Add(chassis.HTTPServer("http", ln, http.NotFoundHandler(), discard()))
 		g.Add(d.component("b"))

@@ -1,6 +1,7 @@
 package chassis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 	ExitPanic  = 2
 )
 
-// flushTimeout bounds the last export of spans and metrics.
+// flushTimeout is the default of Process.FlushTimeout.
 const flushTimeout = time.Second
 
 // Service is what a main runs: it works until ctx ends, stops in order and
@@ -53,6 +54,8 @@ type Process struct {
 	Log io.Writer
 	// Signals ask for the stop; nil: SIGINT and SIGTERM.
 	Signals <-chan os.Signal
+	// FlushTimeout bounds the last export of spans and metrics; 0: 1 s.
+	FlushTimeout time.Duration
 }
 
 // Runtime is what Main gives a service.
@@ -144,7 +147,7 @@ func (p Process) serve(ctx context.Context, cfg Config, log *slog.Logger, build 
 	measured.install(ctx, log)
 	rt.Tracing, rt.Metrics = measured.tracing, measured.metrics
 	defer func() {
-		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(p.FlushTimeout, flushTimeout))
 		defer cancel()
 		// What the collector misses is no reason to call the run a failure.
 		if failed := measured.stop(flush); failed != nil {

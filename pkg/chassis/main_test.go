@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sethvargo/go-envconfig"
@@ -85,7 +86,7 @@ func TestMainExitCodes(t *testing.T) {
 		}, chassis.ExitPanic},
 		{"panics in the start", func() (chassis.Service, error) { panic(boom) }, chassis.ExitPanic},
 		{"a component panics", func() (chassis.Service, error) {
-			g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), chassis.StopLimits{})
+			g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), ample)
 			g.Add(chassis.Component{Name: "a", Run: func(context.Context) error { panic(boom) }})
 			return g, nil
 		}, chassis.ExitPanic},
@@ -265,6 +266,7 @@ func TestMainFlushesTelemetry(t *testing.T) {
 	}))
 	defer collector.Close()
 	p, _, _ := process(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL + "/"})
+	p.FlushTimeout = time.Minute
 	code := chassis.Main(t.Context(), p, func(_ context.Context, rt *chassis.Runtime, _ noConfig) (chassis.Service, error) {
 		return service(func(ctx context.Context) error {
 			_, span := rt.Tracing.Tracer("test").Start(ctx, "test.operation")
@@ -286,8 +288,11 @@ func TestMainFlushesTelemetry(t *testing.T) {
 	}
 }
 
+// Not parallel: what the exporter cannot send goes to the process's handler of
+// telemetry errors, which is that of whichever Main began last.
+//
+//nolint:paralleltest // see above
 func TestMainSurvivesAMissingCollector(t *testing.T) {
-	t.Parallel()
 	p, _, _ := process(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
 	code := chassis.Main(t.Context(), p, func(_ context.Context, rt *chassis.Runtime, _ noConfig) (chassis.Service, error) {
 		return service(func(ctx context.Context) error {

@@ -105,7 +105,7 @@ func TestServerCutsOffRequestsWithACause(t *testing.T) {
 
 func TestServerRefusesLargeHeaders(t *testing.T) {
 	t.Parallel()
-	addr, stop := served(t, http.NotFoundHandler(), chassis.StopLimits{})
+	addr, stop := served(t, http.NotFoundHandler(), ample)
 	conn := request(t, addr, fmt.Sprintf("GET / HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n", strings.Repeat("x", 80<<10)))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -129,7 +129,7 @@ func TestServerFailsWhenItsListenerDoes(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), chassis.StopLimits{})
+	g := chassis.NewGroup(discard(), chassis.NewHealth(discard()), ample)
 	g.Add(chassis.HTTPServer("http", ln, http.NotFoundHandler(), discard()))
 	if err := g.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error = %v, want net.ErrClosed", err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"codexgateway.dev/pkg/client"
 	"codexgateway.dev/pkg/client/clienttest"
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/secret"
 )
 
@@ -215,24 +215,13 @@ func TestTheCallersOwnEndIsNotUnreachable(t *testing.T) {
 
 func TestNobodyListeningIsUnreachable(t *testing.T) {
 	t.Parallel()
-	c := open(t, client.Options{URL: "http://" + closedAddr(t)})
+	c := open(t, client.Options{URL: "http://" + freeport.Addr()})
 	if _, err := c.Ping(t.Context()); !errors.Is(err, client.ErrUnreachable) {
 		t.Errorf("Ping = %v", err)
 	}
 	if _, err := c.Watch(t.Context(), "job_a", 0, nil); !errors.Is(err, client.ErrUnreachable) {
 		t.Errorf("Watch = %v", err)
 	}
-}
-
-// closedAddr is a loopback address that nobody listens on.
-func closedAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestDownloadChecksTheSum(t *testing.T) {

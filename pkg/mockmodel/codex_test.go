@@ -53,7 +53,7 @@ func runCodex(t *testing.T, model, prompt string) (dir string, lines []execLine)
 	if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, "exec", "--json", "--skip-git-repo-check", "-m", model,
 		"-s", "danger-full-access", "-C", dir, prompt)

@@ -103,14 +103,19 @@ func (s *stream) textDelta(id, delta string) {
 	s.send(event{Type: "response.output_text.delta", ItemID: id, OutputIndex: s.index(), ContentIndex: new(0), Delta: &delta})
 }
 
-// message streams a message of the deltas, one each every. It reports whether
-// the client is still there.
+// message streams a message of the deltas, one each every, from its beginning: one
+// that is late does not make the next late, or a busy machine would stream for
+// longer than it was told to. It reports whether the client is still there.
 func (s *stream) message(deltas func(yield func(string) bool), every time.Duration) bool {
 	id := s.openMessage()
 	var text strings.Builder
+	due := time.Now()
 	for d := range deltas {
-		if text.Len() > 0 && !wait.For(s.ctx, every) {
-			return false
+		if text.Len() > 0 {
+			due = due.Add(every)
+			if !wait.For(s.ctx, time.Until(due)) {
+				return false
+			}
 		}
 		text.WriteString(d)
 		s.textDelta(id, d)

@@ -27,6 +27,7 @@ import (
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/ratelimit"
 	"codexgateway.dev/services/edge"
+	request "codexgateway.dev/services/edge/internal/call"
 	"codexgateway.dev/services/edge/internal/edgetest"
 )
 
@@ -52,9 +53,14 @@ type ops struct {
 	seen []string
 }
 
-// note leaves out the log: open streams read it when they like. Nobody reads the
-// log of a job that it may not see, or its answer would show it.
-func (o *ops) note(op, collection string) {
+// note leaves out what no request asks for, such as the last use of a key, which
+// the gateway writes when it likes, and the log: open streams read it when they
+// like. Nobody reads the log of a job that it may not see, or its answer would
+// show it.
+func (o *ops) note(ctx context.Context, op, collection string) {
+	if request.From(ctx).RequestID == "" {
+		return
+	}
 	if collection == eventlog.Collection && op != "write" || collection == ratelimit.Collection || collection == audit.Collection && op == "write" {
 		return // the caller's own count and record, which are written now and then
 	}
@@ -72,18 +78,18 @@ func (o *ops) take() []string {
 }
 
 func (o *ops) Get(ctx context.Context, key docstore.Key) (docstore.Doc, error) {
-	o.note("get", key.Collection)
+	o.note(ctx, "get", key.Collection)
 	return o.Driver.Get(ctx, key)
 }
 
 func (o *ops) Query(ctx context.Context, q docstore.Query) (docstore.Page, error) {
-	o.note("query", q.Collection)
+	o.note(ctx, "query", q.Collection)
 	return o.Driver.Query(ctx, q)
 }
 
 func (o *ops) Commit(ctx context.Context, writes []docstore.Write) ([]docstore.Version, error) {
 	for i := range writes {
-		o.note("write", writes[i].Key.Collection)
+		o.note(ctx, "write", writes[i].Key.Collection)
 	}
 	return o.Driver.Commit(ctx, writes)
 }

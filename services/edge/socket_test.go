@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,12 +85,14 @@ func TestReconnect(t *testing.T) {
 	j := g.Submit(t, job.Submission{})
 	h := g.Claim(t, j.ID)
 	const total = 30
-	go func() {
+	var writer sync.WaitGroup
+	defer writer.Wait() // the last event can be read before its writer knows that it is stored
+	writer.Go(func() {
 		for range total - 3 {
 			edgetest.Say(t, h, "item/started", `{}`)
 		}
 		edgetest.Complete(t, h, "done")
-	}()
+	})
 	var got []int64
 	last := int64(0)
 	for last < total {
@@ -289,10 +292,10 @@ func TestInFlightIsBounded(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(c *edge.Config) { c.MaxInFlight = 2 })
 	s := g.dial()
+	began := time.Now()
 	for id := range 2 {
 		s.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"conversation.prompt","params":{"prompt":"x","session_id":"s%d","wait":1}}`, 10+id, id))
 	}
-	began := time.Now()
 	s.send(ping)
 	order := []string{string(s.receive().ID), string(s.receive().ID), string(s.receive().ID)}
 	if order[0] == "1" || time.Since(began) < 500*time.Millisecond {
@@ -348,21 +351,17 @@ func TestSocketMessageAtTheLimit(t *testing.T) {
 	}
 }
 
-// TestLatency measures the way of an event from the store to a client. The
-// bound is generous: it finds polling, not jitter.
-func TestLatency(t *testing.T) {
+// An event comes because it was told of: a gateway that only looks for new ones,
+// which here it does once an hour, would not deliver it.
+func TestEventsComeWithoutPolling(t *testing.T) {
 	t.Parallel()
-	g := start(t)
+	g := start(t, func(c *edge.Config) { c.PositionCheck = time.Hour })
 	j := g.Submit(t, job.Submission{})
 	h := g.Claim(t, j.ID)
 	s := g.dial()
 	s.subscribe(j.ID, 2)
 	for range 50 {
-		began := time.Now()
 		edgetest.Say(t, h, "item/started", `{}`)
 		s.event()
-		if took := time.Since(began); took > 2*time.Second {
-			t.Fatalf("an event took %s", took)
-		}
 	}
 }

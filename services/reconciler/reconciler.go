@@ -118,7 +118,7 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	}
 	for {
 		pause := s.cfg.idle()
-		if s.once(ctx) {
+		if s.Sweep(ctx) {
 			pause = s.cfg.Interval
 		}
 		if !wait.For(ctx, pause) {
@@ -133,11 +133,13 @@ func (s *Service) Quiesce(context.Context) error {
 	return nil
 }
 
-// once is one sweep; live reports whether there is, or was a moment ago, work
-// that the next should soon look at. A sweep asks for queued and for running
-// jobs one after the other, so a job that is claimed or handed back in between is
-// in neither answer: one look that finds nothing after work is no proof.
-func (s *Service) once(ctx context.Context) (live bool) {
+// Sweep repairs what is to be repaired now, once; live reports whether there is,
+// or was a moment ago, work that the next should soon look at. A sweep asks for
+// queued and for running jobs one after the other, so a job that is claimed or
+// handed back in between is in neither answer: one look that finds nothing after
+// work is no proof. It is for Run, for Tick, and for whoever counts what one
+// costs, in place of them and not beside them.
+func (s *Service) Sweep(ctx context.Context) (live bool) {
 	load := s.sweep.Once(ctx)
 	if s.scaler != nil && !load.Unknown {
 		if err := s.scaler.Step(ctx, s.demand(&load)); err != nil && ctx.Err() == nil {

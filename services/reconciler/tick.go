@@ -35,7 +35,7 @@ func (s *Service) tick(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // it ends with Quiesce, not with a caller
 	s.worked = false                              // of the last tick
-	for s.once(ctx) {
+	for s.Sweep(ctx) {
 		if !wait.For(ctx, s.cfg.Interval) {
 			return
 		}

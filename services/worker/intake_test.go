@@ -102,7 +102,7 @@ func TestAPulledJobOutlivesItsMessage(t *testing.T) {
 	b := open(t)
 	r := newRequests(t, b)
 	defer b.start(t)()
-	j := b.submit(t, "mock: slow-first 300\nmock: say done")
+	j := b.submit(t, "mock: slow-first 3000\nmock: say done")
 	b.await(t, j.ID, running)
 	r.end()
 	if got := b.await(t, j.ID, ended); got.State != job.Completed || got.Attempt != 1 {

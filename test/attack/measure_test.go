@@ -103,14 +103,31 @@ func befriend(t *testing.T, g *gateway) *friend {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Read all the time, as a client does: the edge's pings are answered by it.
+	answers := make(chan string, 1)
+	reading := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(reading)
+		for {
+			_, body, err := ws.Read(ctx)
+			if err != nil {
+				close(answers)
+				return
+			}
+			answers <- string(body) // there is one for each question
+		}
+	}()
 	go func() {
 		defer close(f.done)
 		defer client.CloseIdleConnections()
-		defer func() { _ = ws.CloseNow() }()
+		defer func() {
+			_ = ws.CloseNow()
+			<-reading
+		}()
 		for wait.For(ctx, 20*time.Millisecond) {
 			err := post(ctx, client, g)
 			if err == nil {
-				err = ask(ctx, ws)
+				err = ask(ctx, ws, answers)
 			}
 			if ctx.Err() != nil {
 				return
@@ -149,17 +166,21 @@ func post(ctx context.Context, client *http.Client, g *gateway) error {
 }
 
 // ask calls over the WebSocket.
-func ask(ctx context.Context, ws *websocket.Conn) error {
+func ask(ctx context.Context, ws *websocket.Conn, answers <-chan string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := ws.Write(ctx, websocket.MessageText, []byte(ping)); err != nil {
 		return err
 	}
-	_, body, err := ws.Read(ctx)
-	if err == nil && !strings.Contains(string(body), `"status":"ok"`) {
-		err = fmt.Errorf("answer %s", body)
+	select {
+	case body := <-answers:
+		if !strings.Contains(body, `"status":"ok"`) {
+			return fmt.Errorf("answer %q", body) // an empty one: the connection has ended
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return err
 }
 
 // stop ends the friend and returns how often it was served.

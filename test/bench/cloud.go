@@ -14,6 +14,7 @@ import (
 
 	"codexgateway.dev/events"
 	"codexgateway.dev/pkg/bus"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/gcp"
 	"codexgateway.dev/pkg/mockmodel"
 	"codexgateway.dev/pkg/schema"
@@ -67,10 +68,7 @@ func measureServices(ctx context.Context, b *bench) ([]figure, error) {
 
 // listenOnce starts a service and waits until its port takes a connection.
 func (b *bench) listenOnce(ctx context.Context, name string) (_ time.Duration, err error) {
-	addr, err := freeAddr(ctx)
-	if err != nil {
-		return 0, err
-	}
+	addr := freeport.Addr()
 	env := append(nowhere(), b.serviceEnv(name, addr)...)
 	p, err := b.launch(ctx, env, b.service(name))
 	if err != nil {
@@ -199,10 +197,7 @@ func (b *bench) deploy(ctx context.Context, project *localcloud.Project, modelUR
 	}
 	e := &endpoint{key: cloudKey}
 	for _, name := range []string{"reconciler", "worker", "edge"} {
-		addr, err := freeAddr(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
+		addr := freeport.Addr()
 		p, err := b.launch(ctx, slices.Concat(env, b.serviceEnv(name, addr), []string{"CODEXGW_MODEL_BASE_URL=" + modelURL}), b.service(name))
 		if err != nil {
 			return nil, nil, err

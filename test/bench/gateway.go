@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -63,15 +62,4 @@ func greeted(ctx context.Context, p *program) (*gateway, error) {
 		return nil, errors.Join(err, p.stop())
 	}
 	return g, nil
-}
-
-// freeAddr is a loopback address that was free a moment ago: whoever asks
-// whether a starting gateway serves must know where before it says so.
-func freeAddr(ctx context.Context) (string, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return ln.Addr().String(), ln.Close()
 }

@@ -118,7 +118,7 @@ func (r *rig) removeLogs(ctx context.Context) (c meter.Counts, err error) {
 	if err != nil {
 		return c, err
 	}
-	cfg.Intake, cfg.TickFor, cfg.Upkeep = reconciler.IntakeTick, sweepLimit, 0
+	cfg.Upkeep = 0
 	const late = 30 * 24 * time.Hour
 	later := func() time.Time { return time.Now().Add(late) }
 	var m meter.Meter

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"time"
 
 	"github.com/sethvargo/go-envconfig"
@@ -16,7 +14,6 @@ import (
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/gcp/meter"
 	"codexgateway.dev/pkg/job"
-	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/services/reconciler"
 	"codexgateway.dev/test/localcloud"
 )
@@ -107,8 +104,7 @@ func sweepTwice(ctx context.Context, cloud *localcloud.Cloud, cfg reconciler.Con
 		}
 		defer held.Abandon(context.Canceled)
 	}
-	cfg.Intake, cfg.Upkeep, cfg.Interval, cfg.IdleInterval = reconciler.IntakeTick, time.Hour, time.Hour, 0
-	cfg.TickFor = sweepLimit
+	cfg.Upkeep = time.Hour
 	repair, err := reconciler.New(cfg, reconciler.Deps{Jobs: jobs, Docs: pf.Docs, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		return first, second, err
@@ -134,32 +130,14 @@ func claim(ctx context.Context, jobs *job.Store) (*job.Held, error) {
 	return jobs.Claim(ctx, j.ID, job.ClaimOptions{Worker: "cost", Lease: time.Hour})
 }
 
-// sweepLimit ends a sweep that hangs, sweepQuiet is how long the meter stands
-// still after one.
-const (
-	sweepLimit = 20 * time.Second
-	sweepQuiet = 500 * time.Millisecond
-)
+// sweepLimit ends a sweep that hangs.
+const sweepLimit = 5 * time.Minute
 
-// sweep makes one sweep and returns what it cost. An idle reconciler answers its
-// tick after one sweep; a busy one would wait for the next, and is left when it
-// asks nothing any more.
+// sweep makes one sweep and returns what it cost.
 func sweep(ctx context.Context, repair *reconciler.Service, m *meter.Meter) meter.Counts {
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
-	before, done := m.Counts(), make(chan struct{})
-	defer func() {
-		cancel()
-		<-done
-	}()
-	go func() { // ends with the tick
-		defer close(done)
-		defer cancel()
-		repair.Tick(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/tick", nil))
-	}()
-	for last := before; wait.For(ctx, sweepQuiet); last = m.Counts() {
-		if now := m.Counts(); now == last && now != before {
-			break
-		}
-	}
+	defer cancel()
+	before := m.Counts()
+	repair.Sweep(ctx)
 	return m.Counts().Sub(before)
 }

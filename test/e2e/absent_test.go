@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/eventlog"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/test/localcloud"
 )
 
@@ -57,7 +57,7 @@ func absent(t *testing.T, on *localcloud.Cloud) *gateway {
 	t.Helper()
 	env := map[string]map[string]string{}
 	for _, service := range []string{"edge", "worker", "reconciler", "notifier"} {
-		env[service] = map[string]string{"CODEXGW_INTERNAL_ADDR": freeAddr()}
+		env[service] = map[string]string{"CODEXGW_INTERNAL_ADDR": freeport.Addr()}
 	}
 	return start(t, options{
 		codex: fakePackage(t), mayFail: true, env: map[string]string{"CODEXGW_ALLOW_UNSANDBOXED": "true"},
@@ -100,7 +100,7 @@ func TestAbsentResourcesAreNamedAndWaitedFor(t *testing.T) {
 func TestAbsentEmulatorsComeAndForget(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "the embedded platform has no emulators")
-	on, err := localcloud.Reserve(t.Context(), freeAddr(), freeAddr())
+	on, err := localcloud.Reserve(t.Context(), freeport.Addr(), freeport.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,11 +110,8 @@ func TestAbsentEmulatorsComeAndForget(t *testing.T) {
 		}
 	})
 	g := absent(t, on)
-	// The limit does not count the wait for a place among the gateways.
-	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
-	defer cancel()
 	g.wantNotReady(t, "cannot reach Pub/Sub", "check the network, or the emulator", `"name":"docs","status"`)
-	if err := on.Serve(ctx); err != nil {
+	if err := on.Serve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	g.wantNotReady(t, "run `codexgw bootstrap`")
@@ -126,7 +123,7 @@ func TestAbsentEmulatorsComeAndForget(t *testing.T) {
 	jobID := g.submit(t, apiv1.PromptParams{Prompt: "fake:slow 60 200"})
 	wait := followAll(t, g, jobID)
 	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
-	if err := on.PubSub.Restart(ctx); err != nil {
+	if err := on.PubSub.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	g.wantNotReady(t, "run `codexgw bootstrap`")

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/freeport"
 )
 
 // Exit codes of the command line, as documented.
@@ -174,7 +175,7 @@ func TestCommandLineExitCodes(t *testing.T) {
 	}
 	t.Run("no gateway", func(t *testing.T) {
 		t.Parallel()
-		nowhere := freeAddr()
+		nowhere := freeport.Addr()
 		p := codexgwWith(t, map[string]string{"CODEXGW_URL": "http://" + nowhere, "CODEXGW_API_KEY": "k"}, dir, "list")
 		p.want(t, exitUnreachable)
 		if !strings.Contains(p.stderr, nowhere) || !strings.Contains(p.stderr, "codexgw up") {

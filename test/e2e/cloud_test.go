@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/mockmodel"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/test/localcloud"
@@ -76,7 +77,7 @@ type deployment struct {
 func (g *gateway) planCloud() error {
 	g.common = map[string]string{
 		// The times of one machine, which the tests are written for.
-		"CODEXGW_LEASE": "15s", "CODEXGW_RECONCILE_INTERVAL": "1s", "CODEXGW_RECONCILE_IDLE_INTERVAL": "1s",
+		"CODEXGW_LEASE": calmLease.String(), "CODEXGW_RECONCILE_INTERVAL": "1s", "CODEXGW_RECONCILE_IDLE_INTERVAL": "1s",
 		"CODEXGW_DELTA_DELAY": "25ms",
 	}
 	own := maps.Clone(g.opt.env)
@@ -139,7 +140,7 @@ func (g *gateway) planCloud() error {
 // addNode adds a process of a service; launch starts it.
 func (g *gateway) addNode(service string, own map[string]string) *node {
 	i := len(g.nodesOf(service))
-	addr := freeAddr()
+	addr := freeport.Addr()
 	_, port, _ := strings.Cut(addr, ":")
 	env := maps.Clone(g.common)
 	maps.Copy(env, map[string]string{"PORT": port, "CODEXGW_ADDR": addr})

@@ -11,13 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/secret"
 )
 
 // planEmbedded is codexgw up.
 func (g *gateway) planEmbedded() error {
 	if g.addr == "" {
-		g.addr = freeAddr()
+		g.addr = freeport.Addr()
 	}
 	args := []string{"up", "--addr", g.addr, "--data", g.dir}
 	if g.opt.codex == "" {

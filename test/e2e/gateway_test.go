@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -179,7 +178,7 @@ func (g *gateway) Watch(ctx context.Context, jobID string, after int64, on func(
 func environment(extra map[string]string) []string {
 	env := map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": tests.base, "LANG": "C.UTF-8", "CODEXGW_LOG_FORMAT": "json",
-		"CODEXGW_WORKER_WARM": "1", "GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
+		"CODEXGW_WORKER_WARM": "1", "CODEXGW_LEASE": calmLease.String(), "GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
 	}
 	maps.Copy(env, extra)
 	var out []string
@@ -187,30 +186,6 @@ func environment(extra map[string]string) []string {
 		out = append(out, k+"="+v)
 	}
 	return out
-}
-
-// handedOut are the ports that freeAddr has given away.
-var handedOut sync.Map
-
-// freeAddr is an address to listen on, which no other call returns: a process
-// that is down for a moment must not lose its port. It is below the ports that the
-// kernel gives to outgoing connections, and each platform's tests have a range of
-// their own, because both may run at the same time.
-func freeAddr() string {
-	low := 12_000
-	if onCloud() {
-		low = 21_000
-	}
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", low+rand.IntN(9_000))
-		if _, taken := handedOut.LoadOrStore(addr, true); taken {
-			continue
-		}
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			_ = ln.Close()
-			return addr
-		}
-	}
 }
 
 // log is what all processes printed on standard error.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/freeport"
 )
 
 func TestModelFaults(t *testing.T) {
@@ -38,7 +39,7 @@ func TestModelFaults(t *testing.T) {
 func TestAModelThatCannotBeReachedFailsTheJob(t *testing.T) {
 	t.Parallel()
 	g := start(t, options{realModel: true, env: map[string]string{
-		"CODEXGW_MODEL_BASE_URL": "http://" + freeAddr() + "/v1", "CODEXGW_SECRET_OPENAI_API_KEY": modelKey,
+		"CODEXGW_MODEL_BASE_URL": "http://" + freeport.Addr() + "/v1", "CODEXGW_SECRET_OPENAI_API_KEY": modelKey,
 	}})
 	o := g.run(t, "say hello")
 	o.wantStatus(t, apiv1.StatusFailed, "model_unavailable")

@@ -109,14 +109,19 @@ func TestOnceAnExecutionForALongJob(t *testing.T) {
 func TestOnceAnExecutionIsLost(t *testing.T) {
 	t.Parallel()
 	cloudOnly(t, "executions are Cloud Run's")
-	x := executing(t, 10*time.Second)
-	jobID := x.submit(t, long("fake:slow 20 100"))
+	// What is lost is known by its lease, so no order is made again before.
+	x := executing(t, jobLimit)
+	jobID := x.submit(t, long("fake:silence")) // it runs as long as the test wants
 	n := x.execute(t, x.next(t))
-	x.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
+	x.awaitEvent(t, jobID, "the turn starts", saysMethod("turn/started"))
 	n.kill(t)
 	n = x.execute(t, x.next(t))
+	x.awaitEvent(t, jobID, "the second attempt", began(2))
+	if _, err := x.CancelJob(t.Context(), jobID, ""); err != nil {
+		t.Fatal(err)
+	}
 	o := x.await(t, jobID)
-	o.wantStatus(t, apiv1.StatusCompleted, "")
+	o.wantStatus(t, apiv1.StatusCancelled, "")
 	if o.Attempt != 2 || count(o.events, eventlog.TypeRetrying) != 1 {
 		t.Errorf("attempt %d, %d × retrying", o.Attempt, count(o.events, eventlog.TypeRetrying))
 	}

@@ -53,7 +53,7 @@ func TestAForkBombIsBounded(t *testing.T) {
 	eventually(t, "the bomb has gone off", func() bool { return len(marked(marker)) >= 20 })
 
 	// The same user, another job: it has its own processes.
-	other := g.run(t, "mock: shell i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; jobs -p | wc -l > n.txt")
+	other := g.run(t, "mock: shell i=0; while [ $i -lt 60 ]; do sleep 600 & i=$((i+1)); done; jobs -p | wc -l > n.txt; kill $(jobs -p)")
 	other.wantStatus(t, apiv1.StatusCompleted, "")
 	if n := strings.TrimSpace(g.workspace(t, other.JobID)["n.txt"]); n != "60" {
 		t.Errorf("a job beside a fork bomb started %q processes, want 60", n)

@@ -50,7 +50,7 @@ func TestARetryStartsFromWhatTheLastJobLeft(t *testing.T) {
 	g := start(t, options{wide: true, realModel: true, env: env})
 	const session = "retried"
 	prompt := func(word string) apiv1.PromptParams {
-		return apiv1.PromptParams{SessionID: session, Prompt: "mock: shell echo " + word + " >> log.txt\nmock: deltas 400 10"}
+		return apiv1.PromptParams{SessionID: session, Prompt: "mock: shell echo " + word + " >> log.txt\n" + chatty}
 	}
 	// No job came before: the retry knows nothing of the attempt that died.
 	first := killedInTheMiddle(t, g, prompt("first"))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/services/worker/codexversion"
 )
 
@@ -22,7 +23,7 @@ func refused(t *testing.T, opt options, addr string, words ...string) {
 	t.Helper()
 	g := newGateway(opt)
 	if g.addr = addr; addr == "" {
-		g.addr = freeAddr()
+		g.addr = freeport.Addr()
 	}
 	if err := g.planEmbedded(); err != nil {
 		t.Fatal(err)

@@ -69,10 +69,10 @@ var _ docstore.Driver = (*Store)(nil)
 // reads its schema shows at the call that meets it: reading the whole file at
 // every start would take seconds for each gigabyte.
 func Open(ctx context.Context, path string, schema docstore.Schema, opt Options) (*Store, error) {
-	return open(ctx, path, schema, opt, walLimit)
+	return open(ctx, path, schema, opt, walDefaults)
 }
 
-func open(ctx context.Context, path string, schema docstore.Schema, opt Options, walMax int64) (_ *Store, err error) {
+func open(ctx context.Context, path string, schema docstore.Schema, opt Options, wal walLimits) (_ *Store, err error) {
 	if err := schema.Validate(); err != nil {
 		return nil, fmt.Errorf("sqlitestore open: %w", err)
 	}
@@ -107,7 +107,7 @@ func open(ctx context.Context, path string, schema docstore.Schema, opt Options,
 	if s.reads, err = pool(readDSN(path), opt.Readers); err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlitestore open: %w", err), writes.Close())
 	}
-	if err := s.start(ctx, writes, fresh, schema, opt.Logger, walMax); err != nil {
+	if err := s.start(ctx, writes, fresh, schema, opt.Logger, wal); err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlitestore open: %w", err), s.reads.Close(), writes.Close())
 	}
 	return s, nil
@@ -115,7 +115,7 @@ func open(ctx context.Context, path string, schema docstore.Schema, opt Options,
 
 // start migrates the file, prepares the statements of point reads and starts
 // the writer.
-func (s *Store) start(ctx context.Context, writes *sql.DB, fresh bool, schema docstore.Schema, log *slog.Logger, walMax int64) error {
+func (s *Store) start(ctx context.Context, writes *sql.DB, fresh bool, schema docstore.Schema, log *slog.Logger, wal walLimits) error {
 	if err := migrate(ctx, writes, s.path, fresh, schema); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (s *Store) start(ctx context.Context, writes *sql.DB, fresh bool, schema do
 		}
 		s.get[name] = stmt
 	}
-	s.writer = newWriter(writes, s.path, s.tables, log, walMax)
+	s.writer = newWriter(writes, s.path, s.tables, log, wal)
 	if err := s.writer.connect(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", translate(s.path, err))
 	}

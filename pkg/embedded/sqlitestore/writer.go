@@ -32,14 +32,14 @@ type writer struct {
 	stmts map[string]*sql.Stmt // by text
 	// versions from next up to limit are reserved.
 	next, limit int64
-	walMax      int64
+	wal         walLimits
 	// walNext is the size of the write-ahead log at which to try again.
 	walNext int64
 }
 
-func newWriter(db *sql.DB, path string, tables map[string]*table, log *slog.Logger, walMax int64) *writer {
+func newWriter(db *sql.DB, path string, tables map[string]*table, log *slog.Logger, wal walLimits) *writer {
 	return &writer{
-		db: db, path: path, tables: tables, log: log, walMax: walMax, walNext: walMax,
+		db: db, path: path, tables: tables, log: log, wal: wal, walNext: wal.size,
 		queue: make(chan *request, queueLength),
 		done:  make(chan struct{}),
 	}

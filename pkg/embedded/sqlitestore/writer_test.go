@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"codexgateway.dev/pkg/docstore"
 )
@@ -324,7 +325,7 @@ func TestWriteAheadLogStaysBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 4 << 20
 	path := filepath.Join(t.TempDir(), "docs.db")
-	s, err := open(t.Context(), path, plainSchema, Options{Logger: slog.New(slog.DiscardHandler)}, limit)
+	s, err := open(t.Context(), path, plainSchema, Options{Logger: slog.New(slog.DiscardHandler)}, walLimits{size: limit, patience: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +369,7 @@ func TestWriteAheadLogShrinksAfterALongReader(t *testing.T) {
 	t.Parallel()
 	const limit = 2 << 20
 	path := filepath.Join(t.TempDir(), "docs.db")
-	s, err := open(t.Context(), path, plainSchema, Options{}, limit)
+	s, err := open(t.Context(), path, plainSchema, Options{}, walLimits{size: limit, patience: walDefaults.patience})
 	if err != nil {
 		t.Fatal(err)
 	}

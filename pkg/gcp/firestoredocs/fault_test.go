@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/gcp/firestoredocs"
 	"codexgateway.dev/pkg/gcp/gcptest"
 	"codexgateway.dev/pkg/wait"
@@ -31,7 +31,7 @@ func store(tb testing.TB, d docstore.Driver, timeout time.Duration) *docstore.St
 // killed.
 func TestFirestoreGoesAndComesBack(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
+	addr := freeport.Addr()
 	d := openConfig(t, firestoredocs.Config{Project: project(), Emulator: addr}, fakeSchema)
 	s := store(t, d, time.Second)
 	is(t, "ping of nobody", s.Ping(t.Context()), docstore.ErrUnavailable)
@@ -104,17 +104,6 @@ func comesBack(t *testing.T, s *docstore.Store) {
 			t.Fatalf("not back: %v", err)
 		}
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func TestOfManyWritersEachVersionHasOneWinner(t *testing.T) {

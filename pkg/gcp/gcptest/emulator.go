@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/wait"
 )
 
@@ -30,8 +31,9 @@ const (
 // Env is the standard variable in which clients look for the emulator.
 func (k Kind) Env() string { return strings.ToUpper(string(k)) + "_EMULATOR_HOST" }
 
-// startTimeout is far above the 3 to 6 s an emulator takes: it ends a hang.
-const startTimeout = 90 * time.Second
+// startTimeout is far above the 3 to 6 s an emulator takes, also on a machine
+// that starts six of them: it ends a hang.
+const startTimeout = 5 * time.Minute
 
 // Emulator is one running emulator. What it holds is in its memory only: a
 // restart forgets every topic, subscription, message and document.
@@ -54,9 +56,7 @@ func StartEmulator(ctx context.Context, kind Kind, addr string) (*Emulator, erro
 		return nil, err
 	}
 	if addr == "" {
-		if addr, err = freeAddr(ctx); err != nil {
-			return nil, err
-		}
+		addr = freeport.Addr()
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -70,17 +70,6 @@ func StartEmulator(ctx context.Context, kind Kind, addr string) (*Emulator, erro
 		return nil, errors.Join(err, e.Stop())
 	}
 	return e, nil
-}
-
-// freeAddr is a loopback address that nobody listens on.
-func freeAddr(ctx context.Context) (string, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("gcptest: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }
 
 // spawn starts the process. The goroutine that waits for it keeps the thread
@@ -121,14 +110,17 @@ func (e *Emulator) serves(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("gcptest: %w", err)
 		}
-		if res, err := client.Do(req); err == nil {
+		res, err := client.Do(req)
+		if err == nil {
 			_ = res.Body.Close()
-			return nil
 		}
 		select {
-		case <-e.done:
+		case <-e.done: // whoever has answered is somebody else
 			return fmt.Errorf("gcptest: the %s emulator ended at its start", e.kind)
 		default:
+		}
+		if err == nil {
+			return nil
 		}
 		if !wait.For(ctx, 50*time.Millisecond) {
 			return context.Cause(ctx)
@@ -136,9 +128,17 @@ func (e *Emulator) serves(ctx context.Context) error {
 	}
 }
 
-// Pause stops the process where it stands (SIGSTOP): it answers nobody, and
-// keeps all connections.
-func (e *Emulator) Pause() error { return e.signal(syscall.SIGSTOP) }
+// Pause stops the process where it stands (SIGSTOP), and returns when it does:
+// it answers nobody, and keeps all connections.
+func (e *Emulator) Pause() error {
+	if err := e.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	if err := stands(e.cmd.Process.Pid); err != nil {
+		return fmt.Errorf("gcptest: pause the %s emulator: %w", e.kind, err)
+	}
+	return nil
+}
 
 // Resume lets a paused emulator go on.
 func (e *Emulator) Resume() error { return e.signal(syscall.SIGCONT) }

@@ -153,9 +153,7 @@ type emulator struct {
 func newEmulator(t *testing.T) *emulator {
 	t.Helper()
 	d := openDriver(t, pubsubbus.Config{Topics: events.Topics, Subscriptions: events.Deployed(true), Project: project()})
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	return &emulator{rawClient(t, d), d}
 }
 

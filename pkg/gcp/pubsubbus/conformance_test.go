@@ -85,9 +85,7 @@ func openDriver(tb testing.TB, cfg pubsubbus.Config) *pubsubbus.Driver {
 func open(t *testing.T, topics []events.Topic, subs []events.Subscription) bus.Driver {
 	t.Helper()
 	d := openDriver(t, pubsubbus.Config{Instance: "suite", Topics: topics, Subscriptions: subs})
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	return d
 }
 

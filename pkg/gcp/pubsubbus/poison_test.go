@@ -20,9 +20,7 @@ func TestPoisonGoesToTheDeadLetter(t *testing.T) {
 	t.Parallel()
 	topics, subs := production()
 	d := openDriver(t, pubsubbus.Config{Topics: topics, Subscriptions: subs, Project: project()})
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	handled := make(chan string, 16)
 	receiving(t, d, events.SubJobCommandsWorker, 1, func(_ context.Context, del *bus.Delivery) bus.Outcome {
 		handled <- del.Event.Type()
@@ -70,9 +68,7 @@ func TestAttemptsAreCountedWhereADeadLetterIsConfigured(t *testing.T) {
 	t.Parallel()
 	topics, subs := production()
 	d := openDriver(t, pubsubbus.Config{Topics: topics, Subscriptions: subs, Project: project()})
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	attempts := make(chan int, 8)
 	receiving(t, d, events.SubWebhookReceivedEdge, 1, func(_ context.Context, del *bus.Delivery) bus.Outcome {
 		attempts <- del.Attempt

@@ -182,9 +182,7 @@ func TestPushFromTheEmulator(t *testing.T) {
 	push := openPush()
 	topics, subs := pushTopology()
 	d := openDriver(t, pubsubbus.Config{Topics: topics, Subscriptions: subs, Push: push, Project: project()})
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	type visit struct {
 		id, data string
 		at       time.Time

@@ -73,9 +73,7 @@ func TestBootstrapUpdatesWhatItCanAndReportsTheRest(t *testing.T) {
 	p := project()
 	topics, subs := production()
 	d := openDriver(t, pubsubbus.Config{Project: p, Topics: topics, Subscriptions: subs})
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	changed := append([]events.Subscription(nil), subs...)
 	for i := range changed {
 		if changed[i].Name == events.SubWebhookReceivedEdge {
@@ -105,9 +103,7 @@ func TestPingNamesWhatIsMissing(t *testing.T) {
 	if err := pingIn(d, 10*time.Second); err == nil {
 		t.Error("ping of an empty project succeeds")
 	}
-	if err := d.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	bootstrap(t, d)
 	if err := pingIn(d, 10*time.Second); err != nil {
 		t.Errorf("ping: %v", err)
 	}

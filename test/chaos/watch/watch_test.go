@@ -130,7 +130,9 @@ func (s *stand) socket(w http.ResponseWriter, r *http.Request) {
 }
 
 // follow watches a story to its end.
-func follow(t *testing.T, h http.Handler, transport string) watch.Record {
+// follow follows job "j" and stays at most so long on some connections; 0: until
+// they end.
+func follow(t *testing.T, h http.Handler, transport string, stay time.Duration) watch.Record {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
@@ -139,7 +141,7 @@ func follow(t *testing.T, h http.Handler, transport string) watch.Record {
 	client := srv.Client()
 	t.Cleanup(client.CloseIdleConnections)
 	w := &watch.Watcher{
-		Gateway: &watch.Gateway{URLs: []string{srv.URL}, Key: "key", HTTP: client}, JobID: "j", Transport: transport, Stay: time.Second,
+		Gateway: &watch.Gateway{URLs: []string{srv.URL}, Key: "key", HTTP: client}, JobID: "j", Transport: transport, Stay: stay,
 	}
 	return w.Run(ctx)
 }
@@ -148,7 +150,7 @@ func TestEveryTransportTellsTheSameEvents(t *testing.T) {
 	t.Parallel()
 	var want []watch.Event
 	for _, transport := range watch.Transports {
-		r := follow(t, &stand{t: t, story: story}, transport)
+		r := follow(t, &stand{t: t, story: story}, transport, time.Second)
 		if !r.Done || r.Misread != "" || len(r.Seen) != len(story) || r.Reconnects == 0 {
 			t.Fatalf("%s: %+v", transport, r)
 		}
@@ -172,8 +174,8 @@ func TestAnyDifferenceIsSeen(t *testing.T) {
 		strings.Replace(story[1], "<a>", "<b>", 1),
 		strings.Replace(story[1], `"attempt":1`, `"attempt":2`, 1),
 	} {
-		one := follow(t, &stand{t: t, story: story}, "sse")
-		two := follow(t, &stand{t: t, story: []string{story[0], other, story[2]}}, "sse")
+		one := follow(t, &stand{t: t, story: story}, "sse", time.Second)
+		two := follow(t, &stand{t: t, story: []string{story[0], other, story[2]}}, "sse", time.Second)
 		if one.Seen[1].Hash == two.Seen[1].Hash {
 			t.Errorf("%s looks like %s", other, story[1])
 		}
@@ -191,7 +193,7 @@ func TestTheRecordHidesNothing(t *testing.T) {
 		for _, i := range []int{0, 0, 2, 1} {
 			_, _ = fmt.Fprintln(w, story[i])
 		}
-	}), "ndjson")
+	}), "ndjson", 0)
 	var seqs []int64
 	for _, e := range r.Seen {
 		seqs = append(seqs, e.Seq)
@@ -207,7 +209,7 @@ func TestAContradictionIsToldOnce(t *testing.T) {
 		"long_poll": `{"events":[` + story[0] + `],"next":2,"done":false}`,
 		"sse":       "id: 2\ndata: " + story[0] + "\n\n",
 	} {
-		r := follow(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, body) }), transport)
+		r := follow(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, body) }), transport, time.Second)
 		if r.Misread == "" || r.Done {
 			t.Errorf("%s: %+v", transport, r)
 		}
@@ -218,7 +220,7 @@ func TestARefusalForGoodEndsTheWatch(t *testing.T) {
 	t.Parallel()
 	r := follow(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, `{"jsonrpc":"2.0","id":1,"error":{"code":-32004,"message":"no","data":{"code":"not_found","retryable":false}}}`)
-	}), "job_events")
+	}), "job_events", time.Second)
 	if r.Done || len(r.Seen) != 0 {
 		t.Errorf("%+v", r)
 	}

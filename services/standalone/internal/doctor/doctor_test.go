@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"codexgateway.dev/pkg/client/clienttest"
 	"codexgateway.dev/pkg/embedded"
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/platform"
 	"codexgateway.dev/pkg/schema"
 	"codexgateway.dev/services/standalone/internal/doctor"
@@ -70,7 +72,11 @@ func fakeCodex(t *testing.T, version string) string {
 	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\necho codex-cli %s\n", version), 0o755); err != nil {
+	// No child of another test may hold it open for writing when it is run.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\necho codex-cli %s\n", version), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -89,20 +95,10 @@ func verdicts(t *testing.T, e doctor.Environment) map[string]bool {
 	return out
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func environment(t *testing.T) doctor.Environment {
 	t.Helper()
 	return doctor.Environment{
-		DataDir: filepath.Join(t.TempDir(), "not", "yet"), Addr: freeAddr(t), Codex: fakeCodex(t, codexversion.Pinned()),
+		DataDir: filepath.Join(t.TempDir(), "not", "yet"), Addr: freeport.Addr(), Codex: fakeCodex(t, codexversion.Pinned()),
 		ModelKey: func(context.Context) (string, error) { return "openai-api-key", nil },
 	}
 }

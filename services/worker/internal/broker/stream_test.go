@@ -213,19 +213,23 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			full, left := make(chan struct{}), make(chan struct{})
-			up := steps(func(w http.ResponseWriter, r *http.Request) {
+			up := steps(func(w http.ResponseWriter, _ *http.Request) {
 				defer close(left)
-				chunk := make([]byte, 64<<10)
-				rc := http.NewResponseController(w)
-				for {
+				// The server itself would end the connection with the first write that fails.
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer func() { _ = conn.Close() }()
+				chunk := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + strings.Repeat("x", 64<<10))
+				for err == nil {
 					// A write that stays blocked means that every buffer on the way is full.
-					_ = rc.SetWriteDeadline(time.Now().Add(2 * time.Second))
-					if _, err := w.Write(chunk); err != nil {
-						break
-					}
+					_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
+					_, err = conn.Write(chunk)
 				}
 				close(full)
-				<-r.Context().Done()
+				_, _ = io.Copy(io.Discard, conn) // until the broker has left
 			})
 			b := setup(t, up, func(o *broker.Options) { o.ClientTimeout = tt.timeout })
 			res, err := b.client.Do(b.request(t.Context(), b.session, strings.NewReader("{}")))

@@ -34,26 +34,28 @@ func TestNothingSurvives(t *testing.T) {
 	tell := func(p *jail.Process) error { _, err := p.Stdin.WriteString("go\n"); return err }
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	const stubborn = "trap '' TERM; while :; do wait; done"
+	const again = "while :; do wait; done"
 	for name, c := range map[string]struct {
 		script string
 		end    func(*jail.Process) error
 		code   int
+		// trap is set before the script says that it is up: the signal may come at once.
+		trap string
 	}{
-		"kill":                  {"wait", kill, 137},
-		"kill the only process": {"exec sleep 600", kill, 137},
-		"kill twice":            {"wait", func(p *jail.Process) error { p.Kill(); return kill(p) }, 137},
-		"stop on end of input":  {"cat >/dev/null; exit 3", stop(t.Context(), time.Minute), 3},
-		"stop on signal":        {"trap 'exit 4' TERM; while :; do wait; done", stop(t.Context(), 2*time.Second), 4},
-		"stop by force":         {stubborn, stop(t.Context(), 20*time.Millisecond), 137},
-		"stop without patience": {stubborn, stop(over, time.Minute), 137},
-		"exit":                  {"read line; exit 5", tell, 5},
-		"crash":                 {"read line; kill -SEGV $$", tell, 139},
+		"kill":                  {"wait", kill, 137, ""},
+		"kill the only process": {"exec sleep 600", kill, 137, ""},
+		"kill twice":            {"wait", func(p *jail.Process) error { p.Kill(); return kill(p) }, 137, ""},
+		"stop on end of input":  {"cat >/dev/null; exit 3", stop(t.Context(), time.Minute), 3, ""},
+		"stop on signal":        {again, stop(t.Context(), 5*time.Second), 4, "trap 'exit 4' TERM; "},
+		"stop by force":         {again, stop(t.Context(), 20*time.Millisecond), 137, "trap '' TERM; "},
+		"stop without patience": {again, stop(over, time.Minute), 137, "trap '' TERM; "},
+		"exit":                  {"read line; exit 5", tell, 5, ""},
+		"crash":                 {"read line; kill -SEGV $$", tell, 139, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			mark := mark()
-			p := start(t, l, dirs(t, l), daemons(mark)+c.script)
+			p := start(t, l, dirs(t, l), c.trap+daemons(mark)+c.script)
 			if got := line(t, bufio.NewReader(p.Stdout)); got != "up" {
 				t.Fatalf("the tree said %q", got)
 			}

@@ -2,6 +2,8 @@ package jail_test
 
 import (
 	"bufio"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -83,6 +85,11 @@ func TestOpenEndsWhatAKilledWorkerLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+		// Start returns a moment before the kernel shows the name.
+		eventually(t, name+" is seen", func() bool {
+			raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
+			return err == nil && strings.HasPrefix(string(raw), name+"\x00")
+		})
 		return cmd
 	}
 	left, foreign := begin(mark), begin(mark+"-of-another")

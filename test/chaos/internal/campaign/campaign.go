@@ -90,7 +90,8 @@ func (l *load) under(ctx context.Context, h *harmer) (*check.Input, error) {
 	}()
 	h.run(submitting, l.cfg.Schedule())
 	<-submitting.Done()
-	h.tell(ctx, wire.Faults{})
+	h.fleet.setFaults(wire.Faults{})
+	h.tell(ctx)
 	l.log.InfoContext(ctx, "nothing is harmed any more, jobs settle", slog.Int("kills", h.kills))
 	select {
 	case <-settled:

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/test/chaos/internal/node"
 	"codexgateway.dev/test/chaos/internal/wire"
 )
@@ -67,7 +67,7 @@ func newFleet(cfg *Config, model string, on *cloud) (*fleet, error) {
 		f.host = f.process("host", node.Options{Role: node.RoleHost}, nil)
 	}
 	for i := range cfg.Edges {
-		addr := freeAddr()
+		addr := freeport.Addr()
 		f.urls = append(f.urls, "http://"+addr)
 		f.edges = append(f.edges, f.process(fmt.Sprint("edge-", i), node.Options{Role: node.RoleEdge, Skew: skew()}, map[string]string{
 			"CODEXGW_ADDR": addr, "CODEXGW_ADMIN_KEY": adminKey, "CODEXGW_STREAM_CHECK": "1s", "CODEXGW_DRAIN_TIMEOUT": "1s",
@@ -123,9 +123,7 @@ func (f *fleet) process(name string, o node.Options, env map[string]string) *pro
 			own := o
 			life++
 			own.Seed = f.cfg.Seed<<8 + life // other dice in each life
-			f.mu.Lock()
-			own.Faults = f.faults
-			f.mu.Unlock()
+			own.Faults = f.currentFaults()
 			args, err := own.Args()
 			if err != nil {
 				return nil, err
@@ -239,15 +237,16 @@ func (f *fleet) alarms() (int, error) {
 }
 
 // freeAddr is an address to listen on, below those that the kernel gives to
-// connections: an edge that is down for a moment must not lose its port.
-func freeAddr() string {
-	for {
-		addr := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(18_000))
-		if ln, err := net.Listen("tcp", addr); err == nil { //nolint:noctx // returns at once
-			_ = ln.Close()
-			return addr
-		}
-	}
+func (f *fleet) setFaults(to wire.Faults) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = to
+}
+
+func (f *fleet) currentFaults() wire.Faults {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.faults
 }
 
 func copyProgram(to, from string) error {

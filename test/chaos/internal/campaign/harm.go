@@ -106,9 +106,9 @@ func killCodex(worker int) bool {
 func (h *harmer) phase(ctx context.Context, s schedule.Step) bool {
 	h.mu.Lock()
 	h.active = append(h.active, s.Action)
-	f := h.faults()
+	h.fleet.setFaults(h.faults())
 	h.mu.Unlock()
-	h.tell(ctx, f)
+	h.tell(ctx)
 	wait.For(ctx, s.For)
 	h.mu.Lock()
 	for i, a := range h.active {
@@ -117,9 +117,9 @@ func (h *harmer) phase(ctx context.Context, s schedule.Step) bool {
 			break
 		}
 	}
-	f = h.faults()
+	h.fleet.setFaults(h.faults())
 	h.mu.Unlock()
-	h.tell(ctx, f)
+	h.tell(ctx)
 	return true
 }
 
@@ -136,19 +136,22 @@ func (h *harmer) faults() wire.Faults {
 	return f
 }
 
-// tell tells the host, and its next life, what to do wrong.
-func (h *harmer) tell(ctx context.Context, f wire.Faults) {
-	h.fleet.mu.Lock()
-	h.fleet.faults = f
-	h.fleet.mu.Unlock()
+// tell tells the host what to do wrong, until it knows or ctx ends: one that is
+// down learns it at its start, but one that starts right now may have begun with
+// what was right before. Whoever else changes it meanwhile is told of too.
+func (h *harmer) tell(ctx context.Context) {
 	if h.fleet.host == nil {
 		return
 	}
-	for range 100 { // a host that is down learns it at its start; this is for one that starts right now
+	for {
+		f := h.fleet.currentFaults()
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		err := h.host.SetFaults(call, f)
 		cancel()
-		if err == nil || !wait.For(ctx, 50*time.Millisecond) {
+		if err == nil && f == h.fleet.currentFaults() {
+			return
+		}
+		if !wait.For(ctx, 50*time.Millisecond) {
 			return
 		}
 	}

@@ -69,7 +69,7 @@ var _ docstore.Driver = (*Store)(nil)
 // reads its schema shows at the call that meets it: reading the whole file at
 // every start would take seconds for each gigabyte.
 func Open(ctx context.Context, path string, schema docstore.Schema, opt Options) (*Store, error) {
-	return open(ctx, path, schema, opt, walDefaults)
+	return open(ctx, path, schema, opt, walLimits{size: walSize, patience: walPatience})
 }
 
 func open(ctx context.Context, path string, schema docstore.Schema, opt Options, wal walLimits) (_ *Store, err error) {

@@ -16,6 +16,9 @@ const (
 	// walKeep is what SQLite shortens the write-ahead log's file to when it
 	// starts it over.
 	walKeep = 8 << 20
+	// walSize and walPatience are the limits of a store in use.
+	walSize     = 32 << 20
+	walPatience = 100 * time.Millisecond
 )
 
 // walLimits say when the writer makes SQLite start the write-ahead log over:
@@ -26,8 +29,6 @@ type walLimits struct {
 	// patience is how long commits wait for the readers of the moment.
 	patience time.Duration
 }
-
-var walDefaults = walLimits{size: 32 << 20, patience: 100 * time.Millisecond}
 
 // shortenWAL starts the write-ahead log over once it is too long. It waits
 // shortly for the readers of the moment; new ones already read from the file.

@@ -369,7 +369,7 @@ func TestWriteAheadLogShrinksAfterALongReader(t *testing.T) {
 	t.Parallel()
 	const limit = 2 << 20
 	path := filepath.Join(t.TempDir(), "docs.db")
-	s, err := open(t.Context(), path, plainSchema, Options{}, walLimits{size: limit, patience: walDefaults.patience})
+	s, err := open(t.Context(), path, plainSchema, Options{}, walLimits{size: limit, patience: walPatience})
 	if err != nil {
 		t.Fatal(err)
 	}

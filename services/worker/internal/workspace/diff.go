@@ -68,7 +68,7 @@ func (w *Workspace) diff(ctx context.Context) (*Diff, error) {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	if w.Base == emptyCommit.id {
+	if w.Base == emptyRepo().commit.id {
 		// Exact and without git: nothing was there and nothing is.
 		if entries, err := os.ReadDir(w.Dir); err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == ".git") {
 			return &Diff{}, nil

@@ -142,12 +142,12 @@ func (w *Workspace) checkEmpty() error {
 // something to be measured against. The files are written directly: running
 // git for it takes three processes and tens of milliseconds.
 func (w *Workspace) prepareEmpty() error {
-	w.Base, w.Branch = emptyCommit.id, "main"
+	w.Base, w.Branch = emptyRepo().commit.id, "main"
 	for _, dir := range []string{filepath.Join(w.Dir, ".git"), w.gitDir()} {
 		if err := writeGitDir(dir); err != nil {
 			return err
 		}
-		for _, o := range []object{emptyTree, emptyCommit} {
+		for _, o := range []object{emptyRepo().tree, emptyRepo().commit} {
 			if err := o.write(dir); err != nil {
 				return err
 			}

@@ -177,8 +177,8 @@ func (c *check) run(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		defer func() { done <- err }() // last: whoever hears it may ask again
-		defer cancel()
+		defer cancel()                 // not before the answer: who waits would hear of the end first
+		defer func() { done <- err }() // whoever hears it may ask again
 		defer c.busy.Store(false)
 		defer contain(&err)
 		err = c.ask(ctx)

@@ -115,6 +115,25 @@ func TestReadyFollowsDependencies(t *testing.T) {
 	})
 }
 
+// A check's context ended before its answer was heard, so one dependency in some
+// thousand was called failed for nothing.
+func TestAnAnswerIsNotTakenForATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := chassis.NewHealth(discard())
+		for range 20 {
+			h.AddCheck("good", 0, func(context.Context) error { return nil })
+		}
+		h.SetReady()
+		for round := range 300 {
+			if r := h.Check(t.Context()); !r.Ready {
+				t.Fatalf("round %d: %+v", round, r)
+			}
+			<-time.After(2 * time.Second)
+		}
+	})
+}
+
 func TestReadyDoesNotLoadDependencies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/wait"
 )
 
 // pace is about clients that hold connections: too slow, too many, half gone.
@@ -123,42 +124,66 @@ func crowd(ctx context.Context, g *gateway) error {
 }
 
 // tooManyStreams opens streams until the gateway opens no more: the next is
-// told so, with when to come back, and there is one again when one is closed.
+// told so, with when to come back, and there is one again when they are closed.
 func tooManyStreams(ctx context.Context, g *gateway) error {
-	ask := request("GET /v1/jobs/{QUEUED}/events", "Accept: text/event-stream")
 	var open []io.Closer
-	defer func() {
+	closeAll := func() {
 		for _, c := range open {
 			_ = c.Close()
 		}
-	}()
+		open = nil
+	}
+	defer closeAll()
 	for range maxStreams + 1 {
-		r, conn, err := hold(ctx, g, ask)
+		resp, conn, err := openStream(ctx, g)
 		if err != nil {
 			return err
 		}
 		open = append(open, conn)
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			return err
-		}
-		if resp.StatusCode == http.StatusOK {
-			continue // its body lasts until the connection is closed
-		}
-		if err := resp.Body.Close(); err != nil {
-			return err
-		}
-		switch resp.StatusCode {
-		case http.StatusServiceUnavailable:
-			if resp.Header.Get("Retry-After") == "" {
-				return errors.New("503 without Retry-After")
-			}
-			return nil
-		default:
+		switch {
+		case resp.StatusCode == http.StatusOK: // its body lasts until the connection is closed
+		case resp.StatusCode != http.StatusServiceUnavailable:
 			return mismatch("status", resp.Status, "503 at last")
+		case resp.Header.Get("Retry-After") == "":
+			return errors.New("503 without Retry-After")
+		default:
+			closeAll()
+			return streamsAgain(ctx, g)
 		}
 	}
 	return fmt.Errorf("%d streams are open", maxStreams+1)
+}
+
+// openStream asks for a stream, which is open until its connection is closed.
+func openStream(ctx context.Context, g *gateway) (*http.Response, io.Closer, error) {
+	r, conn, err := hold(ctx, g, request("GET /v1/jobs/{QUEUED}/events", "Accept: text/event-stream"))
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // it is the connection's
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return resp, conn, nil
+}
+
+// streamsAgain waits until the gateway has seen that streams are closed.
+func streamsAgain(ctx context.Context, g *gateway) error {
+	for {
+		resp, conn, err := openStream(ctx, g) //nolint:bodyclose // it is the connection's
+		if err != nil {
+			return err
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		if !wait.For(ctx, 50*time.Millisecond) {
+			return mismatch("status", resp.Status, "200 again")
+		}
+	}
 }
 
 // body reads one answer's.

@@ -135,7 +135,7 @@ func tooManyStreams(ctx context.Context, g *gateway) error {
 	}
 	defer closeAll()
 	for range maxStreams + 1 {
-		resp, conn, err := openStream(ctx, g)
+		resp, conn, err := openStream(ctx, g) //nolint:bodyclose // it is the connection's
 		if err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func openStream(ctx context.Context, g *gateway) (*http.Response, io.Closer, err
 	if err != nil {
 		return nil, nil, err
 	}
-	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // it is the connection's
+	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}

@@ -134,7 +134,10 @@ func (e *Emulator) Pause() error {
 	if err := e.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	if err := stands(e.cmd.Process.Pid); err != nil {
+	e.mu.Lock()
+	pid := e.cmd.Process.Pid
+	e.mu.Unlock()
+	if err := stands(pid); err != nil {
 		return fmt.Errorf("gcptest: pause the %s emulator: %w", e.kind, err)
 	}
 	return nil

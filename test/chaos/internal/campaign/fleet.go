@@ -236,7 +236,7 @@ func (f *fleet) alarms() (int, error) {
 	return n, nil
 }
 
-// freeAddr is an address to listen on, below those that the kernel gives to
+// setFaults is what the host is to do wrong from here on, in its next life too.
 func (f *fleet) setFaults(to wire.Faults) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,4 +1,5 @@
-// Package wait owns waiting: for a time, or until somebody ends it.
+// Package wait owns waiting: for a time, until somebody ends it, or for the end
+// of what a context's end has begun.
 //
 // A plain sleep cannot be ended, so a service that is asked to stop would hang
 // in it. Retry loops of every layer call it.

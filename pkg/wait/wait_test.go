@@ -23,3 +23,27 @@ func TestForEndsWithTheTimeOrTheContext(t *testing.T) {
 		}
 	})
 }
+
+func TestTheStopOfAfterFuncWaitsForWhatHasBegun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := false
+		stop := wait.AfterFunc(ctx, func() {
+			<-time.After(time.Minute)
+			ended = true
+		})
+		cancel()
+		synctest.Wait()
+		stop()
+		stop() // twice is fine
+		if !ended {
+			t.Error("it goes on after the stop")
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		stop = wait.AfterFunc(ctx, func() { t.Error("called after it was stopped") })
+		stop()
+		cancel()
+		synctest.Wait()
+	})
+}

@@ -351,8 +351,9 @@ func TestSocketMessageAtTheLimit(t *testing.T) {
 	}
 }
 
-// An event comes because it was told of: a gateway that only looks for new ones,
-// which here it does once an hour, would not deliver it.
+// An event comes because the edge was told of it: one that hears, and only looks
+// for new events now and then, would not deliver it, because here that is once an
+// hour.
 func TestEventsComeWithoutPolling(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(c *edge.Config) { c.PositionCheck = time.Hour })

@@ -77,7 +77,7 @@ type deployment struct {
 func (g *gateway) planCloud() error {
 	g.common = map[string]string{
 		// The times of one machine, which the tests are written for.
-		"CODEXGW_LEASE": calmLease.String(), "CODEXGW_RECONCILE_INTERVAL": "1s", "CODEXGW_RECONCILE_IDLE_INTERVAL": "1s",
+		"CODEXGW_RECONCILE_INTERVAL": "1s", "CODEXGW_RECONCILE_IDLE_INTERVAL": "1s",
 		"CODEXGW_DELTA_DELAY": "25ms",
 	}
 	own := maps.Clone(g.opt.env)

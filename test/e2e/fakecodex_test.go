@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"codexgateway.dev/pkg/apiv1"
+	"codexgateway.dev/pkg/programtest"
 )
 
 // fakePackage is a Codex package with the fake in place of the program; what is
@@ -34,9 +35,9 @@ func fakeWith(t *testing.T, trait string) string {
 	}
 	program := filepath.Join(dir, "bin", "codex")
 	if trait == "" {
-		writeProgram(t, program, raw)
+		programtest.Write(t, program, raw)
 	} else {
-		writeProgram(t, program+"-"+trait, raw)
+		programtest.Write(t, program+"-"+trait, raw)
 		if err := os.Symlink("codex-"+trait, program); err != nil {
 			t.Fatal(err)
 		}
@@ -51,16 +52,6 @@ func fakeWith(t *testing.T, trait string) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func writeProgram(t *testing.T, name string, raw []byte) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, raw, 0o755); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // withFake starts a gateway on the fake Codex. It runs no commands, so there is

@@ -14,6 +14,7 @@ import (
 
 	"codexgateway.dev/pkg/apiv1"
 	"codexgateway.dev/pkg/freeport"
+	"codexgateway.dev/pkg/programtest"
 	"codexgateway.dev/services/worker/codexversion"
 )
 
@@ -73,7 +74,7 @@ func TestABadStartSaysWhatToDo(t *testing.T) {
 	before.wantStatus(t, apiv1.StatusCompleted, "")
 
 	old := fakePackage(t)
-	writeProgram(t, filepath.Join(old, "bin", "codex"), []byte("#!/bin/sh\necho codex-cli 0.1.0\n"))
+	programtest.Write(t, filepath.Join(old, "bin", "codex"), []byte("#!/bin/sh\necho codex-cli 0.1.0\n"))
 	refused(t, options{data: g.dir}, "", g.dir) // while the first one runs
 	refused(t, options{data: dataDir(t)}, g.addr, g.addr, "--addr")
 	g.terminate(t)

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +19,7 @@ import (
 	"codexgateway.dev/pkg/embedded"
 	"codexgateway.dev/pkg/freeport"
 	"codexgateway.dev/pkg/platform"
+	"codexgateway.dev/pkg/programtest"
 	"codexgateway.dev/pkg/schema"
 	"codexgateway.dev/services/standalone/internal/doctor"
 	"codexgateway.dev/services/standalone/internal/settings"
@@ -69,16 +69,7 @@ func TestEveryCheckRunsAndOneWrongIsAllWrong(t *testing.T) {
 func fakeCodex(t *testing.T, version string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bin", "codex")
-	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// No child of another test may hold it open for writing when it is run.
-	syscall.ForkLock.RLock()
-	err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\necho codex-cli %s\n", version), 0o755)
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
+	programtest.Write(t, path, fmt.Appendf(nil, "#!/bin/sh\necho codex-cli %s\n", version))
 	return path
 }
 

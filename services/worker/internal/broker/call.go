@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"codexgateway.dev/pkg/wait"
 )
 
 // past is a deadline that unblocks a read or a write at once.
@@ -85,18 +87,12 @@ func (c *call) serve(ctx context.Context, deadline time.Time) {
 	defer cancel(nil)
 	// The kill switch: ends the upstream side through ctx, and Codex's side even
 	// if it does not read or write.
-	killed := make(chan struct{})
-	stop := context.AfterFunc(c.session.ctx, func() { //nolint:contextcheck // the session's context is the point
-		defer close(killed)
+	stop := wait.AfterFunc(c.session.ctx, func() { //nolint:contextcheck // the session's context is the point
 		cancel(context.Cause(c.session.ctx))
 		_ = c.rc.SetReadDeadline(past())
 		_ = c.rc.SetWriteDeadline(past())
 	})
-	defer func() {
-		if !stop() {
-			<-killed // the connection is not ours after the call
-		}
-	}()
+	defer stop() // the connection is not ours after the call
 	if !deadline.IsZero() {
 		var end context.CancelFunc
 		ctx, end = context.WithDeadlineCause(ctx, deadline, errDeadline)

@@ -2,15 +2,14 @@ package probe
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"codexgateway.dev/pkg/programtest"
 	"codexgateway.dev/services/worker/codexversion"
 	"codexgateway.dev/services/worker/internal/jail"
 )
@@ -81,16 +80,7 @@ func TestWithoutCodex(t *testing.T) {
 func fake(t *testing.T, script string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "bin", "codex")
-	if err := os.Mkdir(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// No child of another test may hold it open for writing when it is run.
-	syscall.ForkLock.RLock()
-	err := os.WriteFile(name, []byte("#!/bin/sh\n"+script+"\n"), 0o755)
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
+	programtest.Write(t, name, []byte("#!/bin/sh\n"+script+"\n"))
 	return name
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -14,6 +13,7 @@ import (
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/job"
 	"codexgateway.dev/pkg/job/jobtest"
+	"codexgateway.dev/pkg/programtest"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/services/worker/internal/broker"
 	"codexgateway.dev/services/worker/internal/codex"
@@ -34,9 +34,7 @@ func slotOf(t *testing.T) *pool.Slot {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "codex", "bin", "codex")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(program), 0o755), os.WriteFile(program, []byte(idle), 0o755)); err != nil {
-		t.Fatal(err)
-	}
+	programtest.Write(t, program, []byte(idle))
 	launcher, err := jail.Open(jail.Config{Mode: jail.ProcessGroup, Codex: filepath.Join(dir, "codex")})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/docstore"
+	"codexgateway.dev/pkg/wait"
 	"codexgateway.dev/test/chaos/internal/wire"
 )
 
@@ -76,15 +77,9 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 // has ended, while the next host serves already.
 func (h *Host) Serve(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: h.routes(), ReadHeaderTimeout: 10 * time.Second}
-	cut := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(cut)
-		_ = srv.Close()
-	})
+	cut := wait.AfterFunc(ctx, func() { _ = srv.Close() })
 	err := srv.Serve(ln) // returns as soon as Close has begun
-	if !stop() {
-		<-cut
-	}
+	cut()
 	h.end()
 	h.later.Wait()
 	if errors.Is(err, http.ErrServerClosed) {

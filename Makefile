@@ -53,19 +53,25 @@ demo: setup build ## One command from nothing to a finished job: gateway, Codex,
 up: setup build ## Run the gateway here (mock model unless OPENAI_API_KEY is set)
 	@scripts/up
 
+# It tells at the end what failed and what that printed: between the lines of
+# hundreds of tests that pass, nobody finds it.
+GOTEST := .bin/gotestsum --format testname --format-icons text --
+# Suites within suites are told when they fail.
+BRIEF := grep -vE '^PASS [^ ]*/[^/ ]*\.Test[^/]*/[^/]*/'
+
 # Skaffold's own schema of skaffold.yaml is not part of this repository.
 SKAFFOLD_SCHEMA := $(wildcard $(CURDIR)/../shared/data/skaffold-v4beta13.schema.json)
 
 .PHONY: test
-test: setup npm build modules ## Every test: unit, conformance and end to end on both platforms
+test: setup npm build modules .bin/gotestsum ## Every test: unit, conformance and end to end on both platforms
 	@echo '== unit tests'
 	CODEXGW_TEST_SKAFFOLD_SCHEMA=$(SKAFFOLD_SCHEMA) \
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
-	go test -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/(e2e|documents)|pkg/(embedded|gcp))')
+	.bin/gotestsum -- -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/(e2e|documents)|pkg/(embedded|gcp))')
 	@echo '== OpenRPC, OpenAPI and AsyncAPI documents against their meta-schemas'
-	go test -count=1 -v -timeout 10m ./test/documents | grep -vE '^=== '
+	$(GOTEST) -count=1 -timeout 10m ./test/documents
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'
-	go test -race -shuffle=on -v -timeout 30m ./pkg/embedded/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)'
+	$(GOTEST) -race -shuffle=on -timeout 30m ./pkg/embedded/... | $(BRIEF)
 	go run -tags $(TAGS) ./test/emulators $(MAKE) --no-print-directory test-platforms
 
 # The suites on Google Cloud wait a lot, so they run beside a leg of the end-to-end
@@ -76,27 +82,27 @@ test-platforms:
 	$(MAKE) --no-print-directory --jobs=2 test-embedded test-conformance
 	$(MAKE) --no-print-directory test-services
 
-E2E := CODEXGW_TEST_BIN=$(CURDIR)/bin go test -race -shuffle=on -count=1 -v -timeout 30m -tags $(TAGS) ./test/e2e
+E2E := CODEXGW_TEST_BIN=$(CURDIR)/bin $(GOTEST) -race -shuffle=on -count=1 -timeout 30m -tags $(TAGS) ./test/e2e
 
 .PHONY: test-embedded
 test-embedded:
 	@echo '== end to end on the embedded platform with codex-cli $(CODEX)'
-	CODEXGW_TEST_PLATFORM=embedded $(E2E) | grep -vE '^=== ' | sed -u 's/^/embedded: /'
+	CODEXGW_TEST_PLATFORM=embedded $(E2E) | $(BRIEF) | sed -u 's/^/embedded: /'
 
 .PHONY: test-conformance
 test-conformance:
 	@echo '== conformance suites on Google Cloud: documents, bus, blobs, secrets, platform'
-	go test -race -shuffle=on -v -timeout 30m -tags $(TAGS) ./pkg/gcp/... | grep -vE '^(=== |\s+--- PASS: .*/.*/)' | sed -u 's/^/gcp suites: /'
+	$(GOTEST) -race -shuffle=on -timeout 30m -tags $(TAGS) ./pkg/gcp/... | $(BRIEF) | sed -u 's/^/gcp suites: /'
 
 .PHONY: test-services
 test-services:
 	@echo '== end to end on Google Cloud, services apart, with codex-cli $(CODEX)'
-	CODEXGW_TEST_PLATFORM=gcp $(E2E) | grep -vE '^=== ' | sed -u 's/^/gcp: /'
+	CODEXGW_TEST_PLATFORM=gcp $(E2E) | $(BRIEF) | sed -u 's/^/gcp: /'
 
 PLATFORM ?= embedded
 
 .PHONY: e2e
-e2e: setup npm build ## Only the end-to-end tests, on PLATFORM=embedded or gcp
+e2e: setup npm build .bin/gotestsum ## Only the end-to-end tests, on PLATFORM=embedded or gcp
 	CODEXGW_TEST_PLATFORM=$(PLATFORM) $(E2E)
 
 .PHONY: modules
@@ -115,7 +121,11 @@ lint: .bin/golangci-lint ## Linters, architecture rules and the proof that the r
 	tools/lintproof/prove .bin/golangci-lint
 
 .bin/golangci-lint: tools/go.mod tools/go.sum
-	cd tools && GOWORK=off GOBIN=$(CURDIR)/.bin go install tool
+	cd tools && GOWORK=off GOBIN=$(CURDIR)/.bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
+
+.bin/gotestsum: tools/go.mod tools/go.sum
+	cd tools && GOWORK=off GOBIN=$(CURDIR)/.bin go install gotest.tools/gotestsum
 	@touch $@
 
 .PHONY: bench

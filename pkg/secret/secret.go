@@ -17,6 +17,9 @@ var (
 	ErrInvalidName = errors.New("secret: invalid name")
 	// ErrClosed means the secrets were closed.
 	ErrClosed = errors.New("secret: closed")
+	// ErrUnavailable means that the store of the secrets is away or too slow: a
+	// later call may work.
+	ErrUnavailable = errors.New("secret: unavailable")
 )
 
 // MaxBytes is the most a secret may have (Secret Manager: 64 KiB).

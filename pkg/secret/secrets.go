@@ -88,7 +88,8 @@ func New(d Driver, opt Options) *Secrets {
 // Get returns the newest version of a secret, at most TTL old. While the driver
 // fails it returns the last value for MaxStale more.
 //
-// Errors: ErrInvalidName, ErrNotFound, ErrClosed, that of ctx, or the driver's.
+// Errors: ErrInvalidName, ErrNotFound, ErrClosed, ErrUnavailable, that of ctx, or
+// the driver's.
 func (s *Secrets) Get(ctx context.Context, name string) (Value, error) {
 	if !ValidName(name) {
 		// The name is not repeated: what is no name may be a secret put in the wrong place.

@@ -104,7 +104,10 @@ func (d *Driver) meaning(ctx context.Context, name string, err error) error {
 		return fmt.Errorf("%w: %w", secret.ErrClosed, err)
 	default:
 	}
-	if ended := context.Cause(ctx); ended != nil {
+	switch ended := context.Cause(ctx); {
+	case errors.Is(ended, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w: %w", secret.ErrUnavailable, ended, err)
+	case ended != nil:
 		return fmt.Errorf("%w: %w", ended, err)
 	}
 	//exhaustive:ignore // the other codes speak for themselves
@@ -115,6 +118,8 @@ func (d *Driver) meaning(ctx context.Context, name string, err error) error {
 		return fmt.Errorf("%w: %w", secret.ErrNotFound, err)
 	case codes.PermissionDenied:
 		return fmt.Errorf("%s may not be read by this service account, or does not exist: grant it roles/secretmanager.secretAccessor: %w", name, err)
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Aborted, codes.Internal:
+		return fmt.Errorf("%w: %w", secret.ErrUnavailable, err)
 	default:
 		return err
 	}

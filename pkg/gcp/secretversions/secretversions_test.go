@@ -89,10 +89,17 @@ func TestFailuresOfTheServiceAreNotNotFound(t *testing.T) {
 	t.Parallel()
 	d, server := opened(t)
 	server.Add(project, "key", "value")
-	for _, code := range []codes.Code{codes.PermissionDenied, codes.Unauthenticated, codes.Internal, codes.InvalidArgument} {
+	for code, passes := range map[codes.Code]bool{
+		codes.PermissionDenied: false, codes.Unauthenticated: false, codes.InvalidArgument: false,
+		codes.Internal: true, codes.Aborted: true, codes.DeadlineExceeded: true,
+	} {
 		server.Fail(code, 1)
-		if v, err := d.Latest(t.Context(), "key"); err == nil || errors.Is(err, secret.ErrNotFound) || !v.Empty() {
+		v, err := d.Latest(t.Context(), "key")
+		if err == nil || errors.Is(err, secret.ErrNotFound) || !v.Empty() {
 			t.Errorf("%s: error %v", code, err)
+		}
+		if errors.Is(err, secret.ErrUnavailable) != passes {
+			t.Errorf("%s: error %v, unavailable %t wanted", code, err, passes)
 		}
 	}
 	server.Fail(codes.Unavailable, 2)
@@ -109,8 +116,8 @@ func TestAServiceThatIsAwayEndsWithTheDeadline(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := d.Latest(ctx, "key"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error %v, want DeadlineExceeded", err)
+	if _, err := d.Latest(ctx, "key"); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, secret.ErrUnavailable) {
+		t.Errorf("error %v, want ErrUnavailable for the deadline", err)
 	}
 }
 

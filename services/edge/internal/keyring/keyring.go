@@ -17,6 +17,7 @@ import (
 	"codexgateway.dev/pkg/bus"
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
+	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/services/edge/internal/auth"
 	"codexgateway.dev/services/edge/internal/ondemand"
 	"codexgateway.dev/services/edge/internal/streams"
@@ -278,10 +279,10 @@ func (r *Ring) complain(err error) {
 	case errors.Is(err, apikey.ErrNoPepper):
 		r.log.Error("keys of tenants cannot be checked: create the secret, such as with the output of openssl rand -hex 32",
 			slog.String("secret", apikey.PepperSecret), slog.Any("error", err))
-	case !errors.Is(err, docstore.ErrUnavailable):
-		r.log.Error("keys of tenants cannot be checked", slog.Any("error", err))
+	case errors.Is(err, docstore.ErrUnavailable), errors.Is(err, secret.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		r.log.Warn("keys of tenants cannot be checked, what they are checked against is away or slow", slog.Any("error", err))
 	default:
-		r.log.Warn("keys of tenants cannot be checked, the store is away", slog.Any("error", err))
+		r.log.Error("keys of tenants cannot be checked", slog.Any("error", err))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"codexgateway.dev/pkg/apikey"
 	"codexgateway.dev/pkg/bus"
+	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/errs"
 	"codexgateway.dev/pkg/secret"
 	"codexgateway.dev/services/edge/internal/auth"
@@ -361,5 +363,36 @@ func BenchmarkAuthCacheHit(b *testing.B) {
 		if _, err := w.Identify(b.Context(), key); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Who has to look at a log line is told by its level: nobody at what passes.
+func TestWhatIsAwayIsAWarning(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err   error
+		level string
+	}{
+		"the store is away":  {fmt.Errorf("get: %w", docstore.ErrUnavailable), "WARN"},
+		"the secrets are":    {fmt.Errorf("pepper: %w", secret.ErrUnavailable), "WARN"},
+		"they are slow":      {fmt.Errorf("pepper: %w", context.DeadlineExceeded), "WARN"},
+		"no pepper":          {fmt.Errorf("pepper: %w", apikey.ErrNoPepper), "ERROR"},
+		"not to be foreseen": {errors.New("the payload does not match its checksum"), "ERROR"},
+		"a wrong request":    {docstore.ErrInvalid, "ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			r, err := New(&store{}, deaf{}, streams.New(0), slog.New(slog.NewTextHandler(&out, nil)), time.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second time it is not told
+				r.complain(c.err)
+			}
+			if got := out.String(); strings.Count(got, "level=") != 1 || !strings.Contains(got, "level="+c.level) {
+				t.Errorf("logged %q, want one line of %s", got, c.level)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 
 	"codexgateway.dev/pkg/docstore"
 )
@@ -106,6 +107,10 @@ func (s *Store) decode(ctx context.Context, doc *docstore.Doc) (*Batch, error) {
 		return b, nil
 	}
 	packed, err := s.blobs.ReadAll(ctx, b.Spill)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		// The log has expired since the document was read: see Expire.
+		return nil, fmt.Errorf("%w: the spill of %s is gone: %w", ErrGap, doc.Key.ID, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("eventlog: read spill %s: %w", b.Spill, err)
 	}

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"gocloud.dev/blob/memblob"
-
 	"codexgateway.dev/pkg/docstore"
 	"codexgateway.dev/pkg/docstore/memstore"
 	"codexgateway.dev/pkg/eventlog"
@@ -60,20 +58,8 @@ func TestAWritersArchiveIsThatOfTheDocuments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all := docstore.Schema{eventlog.Schema()}
-			driver := &reads{Driver: memstore.New(all)}
-			docs, err := docstore.New(driver, all, docstore.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			bucket := memblob.OpenBucket(nil)
-			t.Cleanup(func() { _ = bucket.Close() })
-			log, err := eventlog.NewStore(docs, bucket, func(ctx context.Context, name string, b []byte) error {
-				return bucket.WriteAll(ctx, name, b, nil)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			driver := &reads{Driver: memstore.New(docstore.Schema{eventlog.Schema()})}
+			log, docs, _ := storesOn(t, driver)
 			fill(t, log, docs, 1, tc.before)
 			stored := make(chan struct{}, 1)
 			w := log.NewWriter(t.Context(), eventlog.WriterOptions{
@@ -90,7 +76,7 @@ func TestAWritersArchiveIsThatOfTheDocuments(t *testing.T) {
 			}
 			var got []byte
 			end := eventlog.Entry{Type: eventlog.TypeCompleted, Time: time.UnixMilli(2), Data: json.RawMessage(`{"content":"<b>"}`)}
-			err = w.Seal(t.Context(), true, []eventlog.Entry{end}, func(ctx context.Context, last *eventlog.Batch, write docstore.Write) error {
+			err := w.Seal(t.Context(), true, []eventlog.Entry{end}, func(ctx context.Context, last *eventlog.Batch, write docstore.Write) error {
 				before := driver.docs.Load()
 				var err error
 				if got, _, err = w.Archive(ctx, last); err != nil {

@@ -3,10 +3,13 @@ package eventlog_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 
 	"codexgateway.dev/pkg/docstore"
@@ -44,11 +47,39 @@ func TestALogOfFullPagesEnds(t *testing.T) {
 	}
 }
 
-// logOf is a log of batches of one event each.
-func logOf(t *testing.T, batches int64, closed bool) *eventlog.Store {
+// A reader has a document in hand while the log expires: that is a gap, where the
+// archive has the events, and no failure.
+func TestALogThatExpiresUnderItsReaderIsAGap(t *testing.T) {
+	t.Parallel()
+	log, docs, bucket := storesOn(t, memstore.New(docstore.Schema{eventlog.Schema()}))
+	large := eventlog.CodexData("item", json.RawMessage(`"`+strings.Repeat("x", 1<<20)+`"`))
+	pos := eventlog.Position{JobID: jobID, First: 1, Attempt: 1, Writer: "w", Closed: true}
+	_, w, err := log.Prepare(t.Context(), pos, []eventlog.Entry{{Type: eventlog.TypeCodex, Time: time.UnixMilli(1), Data: large}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := docs.Commit(t.Context(), []docstore.Write{w}); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := log.Read(t.Context(), jobID, 0, 0); err != nil || len(page.Events) != 1 {
+		t.Fatalf("before: %v", err)
+	}
+	o, err := bucket.List(nil).Next(t.Context())
+	if err != nil {
+		t.Fatalf("the batch has no blob: %v", err)
+	}
+	if err := bucket.Delete(t.Context(), o.Key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Read(t.Context(), jobID, 0, 0); !errors.Is(err, eventlog.ErrGap) {
+		t.Errorf("error %v, want ErrGap", err)
+	}
+}
+
+// storesOn is a store of logs on a driver, and what it keeps them in.
+func storesOn(t *testing.T, driver docstore.Driver) (*eventlog.Store, *docstore.Store, *blob.Bucket) {
 	t.Helper()
-	all := docstore.Schema{eventlog.Schema()}
-	docs, err := docstore.New(memstore.New(all), all, docstore.Options{})
+	docs, err := docstore.New(driver, docstore.Schema{eventlog.Schema()}, docstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +91,13 @@ func logOf(t *testing.T, batches int64, closed bool) *eventlog.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return log, docs, bucket
+}
+
+// logOf is a log of batches of one event each.
+func logOf(t *testing.T, batches int64, closed bool) *eventlog.Store {
+	t.Helper()
+	log, docs, _ := storesOn(t, memstore.New(docstore.Schema{eventlog.Schema()}))
 	for seq := int64(1); seq <= batches; seq++ {
 		entry := eventlog.Entry{Type: eventlog.TypeCodex, Time: time.UnixMilli(seq), Data: eventlog.CodexData("item", json.RawMessage("1"))}
 		pos := eventlog.Position{JobID: jobID, First: seq, Attempt: 1, Writer: "w", Closed: closed && seq == batches}

@@ -25,6 +25,8 @@
 //	                            to and including "*** End Patch"
 //	mock: slow-first MS         wait before the first byte of the response
 //	mock: usage IN OUT          token counts of the response
+//	mock: wait MS               how long the response's call waits for its command
+//	                            before the model goes on without it; 30 s
 //	mock: status CODE [TIMES] [retry-after S] [type T]
 //	                            answer CODE instead of a stream
 //	mock: fail CODE [TIMES]     end the stream with response.failed

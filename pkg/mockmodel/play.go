@@ -60,11 +60,11 @@ func (s *stream) call(st step) {
 		case formCode:
 			s.customCall("exec", "const r = await tools.apply_patch("+quote(st.text)+"); text(JSON.stringify(r));")
 		case formShellPatch:
-			s.functionCall("exec_command", quote(execArgs{Cmd: "apply_patch <<'EOF'\n" + st.text + "EOF\n"}))
+			s.functionCall("exec_command", quote(execArgs{Cmd: "apply_patch <<'EOF'\n" + st.text + "EOF\n", YieldTimeMS: st.wait.Milliseconds()}))
 		}
 		return
 	}
-	args := execArgs{Cmd: st.text}
+	args := execArgs{Cmd: st.text, YieldTimeMS: st.wait.Milliseconds()}
 	if st.kind == stepEscalate {
 		args.SandboxPermissions = "require_escalated"
 		args.Justification = "The mock model was told to ask for this."

@@ -33,6 +33,7 @@ type step struct {
 	text  string        // message, command, patch or failure code
 	n     int           // deltas: how many
 	every time.Duration // deltas: pause between two
+	wait  time.Duration // calls: how long for the command
 	times int           // faults: how often, or endless
 	// status faults only:
 	code       int
@@ -52,6 +53,7 @@ func (s step) call() bool {
 type response struct {
 	steps     []step
 	slowFirst time.Duration
+	wait      time.Duration
 	usage     usage
 }
 
@@ -59,6 +61,10 @@ type response struct {
 type usage struct {
 	input, cached, output, reasoning int
 }
+
+// newResponse is a response before its directives. A command has the longest time
+// that Codex gives one: how far it gets must not depend on the machine.
+func newResponse() response { return response{wait: 30 * time.Second, usage: defaultUsage()} }
 
 // defaultUsage is reported for a response without a usage directive.
 func defaultUsage() usage { return usage{input: 1000, cached: 200, output: 50, reasoning: 10} }
@@ -72,7 +78,7 @@ const (
 // parse turns a user message into the responses it scripts; there is always at
 // least one. It never fails: a wrong directive becomes a response that says so.
 func parse(prompt string) []response {
-	p := parser{cur: response{usage: defaultUsage()}}
+	p := parser{cur: newResponse()}
 	lines := strings.Split(strings.ReplaceAll(prompt, "\r\n", "\n"), "\n")
 	for i := 0; i < len(lines); i++ {
 		for _, d := range directives(lines[i]) {
@@ -157,7 +163,7 @@ type parser struct {
 }
 
 func (p *parser) add(verb, rest, body string) error {
-	s := step{index: p.index, times: endless}
+	s := step{index: p.index, times: endless, wait: p.cur.wait}
 	p.index++
 	args := strings.Fields(rest)
 	var err error
@@ -188,6 +194,9 @@ func (p *parser) add(verb, rest, body string) error {
 		s.kind, s.text = stepPatch, addFile(path, unescape(text))
 	case "slow-first":
 		p.cur.slowFirst, err = millis(args)
+		return err
+	case "wait":
+		p.cur.wait, err = millis(args)
 		return err
 	case "usage":
 		p.cur.usage, err = usageArgs(args)
@@ -221,7 +230,7 @@ func (p *parser) add(verb, rest, body string) error {
 	p.cur.steps = append(p.cur.steps, s)
 	if s.call() {
 		p.done = append(p.done, p.cur)
-		p.cur = response{usage: defaultUsage()}
+		p.cur = newResponse()
 	}
 	return nil
 }

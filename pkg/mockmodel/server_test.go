@@ -125,9 +125,9 @@ func golden(t *testing.T, name string, got []byte) {
 func TestStepsFollowTheToolOutputs(t *testing.T) {
 	t.Parallel()
 	s := mockmodel.New(mockmodel.Options{})
-	script := user("mock: shell one\nmock: shell two\nmock: say three")
+	script := user("mock: wait 500 mock: shell one\nmock: shell two\nmock: say three")
 	input := append(make([]item, 0, 8), user("earlier"), output(), script)
-	for _, want := range []string{`{\"cmd\":\"one\"}`, `{\"cmd\":\"two\"}`, `"three"`, `"three"`} {
+	for _, want := range []string{`{\"cmd\":\"one\",\"yield_time_ms\":500}`, `{\"cmd\":\"two\",\"yield_time_ms\":30000}`, `"three"`, `"three"`} {
 		got := post(t, s, body(t, "k", functionTools(), input...)).Body.String()
 		if !strings.Contains(got, want) {
 			t.Errorf("after %d items: no %s in\n%s", len(input), want, got)

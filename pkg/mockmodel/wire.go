@@ -97,7 +97,10 @@ type customCallItem struct {
 
 // execArgs are the arguments of exec_command.
 type execArgs struct {
-	Cmd                string `json:"cmd"`
+	Cmd string `json:"cmd"`
+	// YieldTimeMS is how long Codex waits for the command. It takes 10 s without,
+	// and 30 s at most.
+	YieldTimeMS        int64  `json:"yield_time_ms"`
 	SandboxPermissions string `json:"sandbox_permissions,omitempty"`
 	Justification      string `json:"justification,omitempty"`
 }

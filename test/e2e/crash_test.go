@@ -15,10 +15,10 @@ const lease = 15 * time.Second
 // calmLease is the lease where no crash is meant: no machine is too busy for it.
 const calmLease = time.Minute
 
-// chatty is a message that takes about 8 s: a worker must be killed in the middle
+// chatty is a message that takes about 20 s: a worker must be killed in the middle
 // of it, also when the news that it has begun comes late, by the edge's look at
-// the log every 5 s.
-const chatty = "mock: deltas 400 20"
+// the log every 5 s on a busy machine.
+const chatty = "mock: deltas 400 50"
 
 // midway submits a chatty job with a follower on each transport, and returns
 // when some of its message is in the log.

@@ -40,10 +40,10 @@ func TestCancelEndsQueuedAndRunningJobs(t *testing.T) {
 	t.Parallel()
 	needProc(t)
 	g := start(t, options{env: map[string]string{
-		"CODEXGW_WORKER_CONCURRENCY": "1", "CODEXGW_WORKER_WARM": "0", "CODEXGW_CANCEL_GRACE": "3s",
+		"CODEXGW_WORKER_CONCURRENCY": "1", "CODEXGW_WORKER_WARM": "0", "CODEXGW_CANCEL_GRACE": "30s",
 	}})
 	command, marker := sleeper()
-	running := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command})
+	running := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command + "\nmock: hang"})
 	queued := g.submit(t, apiv1.PromptParams{Prompt: "say never"})
 	eventually(t, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
 

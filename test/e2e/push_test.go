@@ -154,7 +154,7 @@ func TestPushedJobOfAKilledWorkerGoesOn(t *testing.T) {
 	if err := g.pubSub(t).PushTo(t.Context(), events.SubJobCommandsWorkerShort, w.url()+pushRoute); err != nil {
 		t.Fatal(err)
 	}
-	jobID := g.submit(t, short("fake:slow 100 100"))
+	jobID := g.submit(t, short("fake:slow 200 100"))
 	g.awaitEvent(t, jobID, "the message begins", saysMethod("item/agentMessage/delta"))
 	w.replace(t)
 	o := g.await(t, jobID)

@@ -168,7 +168,7 @@ func TestNothingOutlivesATurn(t *testing.T) {
 		marker := newMarker()
 		command = "mock: shell " + strings.ReplaceAll(command, "SLEEP", "sleep "+marker)
 		// The model goes on, and ends the turn, while the command still runs.
-		o := g.run(t, command+"\nmock: say over")
+		o := g.run(t, "mock: wait 3000\n"+command+"\nmock: say over")
 		o.wantStatus(t, apiv1.StatusCompleted, "")
 		wantNoProcess(t, marker)
 

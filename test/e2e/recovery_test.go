@@ -83,7 +83,7 @@ func TestNothingOfAJobSurvivesItsKilledWorker(t *testing.T) {
 	needProc(t)
 	g := start(t, options{env: map[string]string{"CODEXGW_LEASE": lease.String()}})
 	command, marker := sleeper()
-	jobID := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command})
+	jobID := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command + "\nmock: hang"})
 	eventually(t, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
 	g.kill(t)
 	if left := marked(marker); len(left) > 0 {

@@ -78,7 +78,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	o := g.run(t, "mock: shell "+thief(g)+" | tee stolen.txt")
 	o.wantStatus(t, apiv1.StatusCompleted, "")
 	command, marker := sleeper()
-	running := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command})
+	running := g.submit(t, apiv1.PromptParams{Prompt: "mock: shell " + command + "\nmock: hang"})
 	eventually(t, "the job's commands run", func() bool { return len(marked(marker)) >= 3 })
 	for _, p := range g.below() {
 		for _, file := range []string{"environ", "cmdline"} {

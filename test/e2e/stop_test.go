@@ -59,7 +59,7 @@ func phases(t *testing.T) map[string]phase {
 			params: apiv1.PromptParams{Prompt: "mock: status 503 1000 retry-after 60"}, reached: isRunning,
 		},
 		"a command hangs": {
-			params: apiv1.PromptParams{Prompt: "mock: shell sleep 600"},
+			params: apiv1.PromptParams{Prompt: "mock: shell sleep 600\nmock: hang"},
 			reached: func(t *testing.T, g *gateway, jobID string) {
 				t.Helper()
 				g.awaitEvent(t, jobID, "the command runs", saysCommand)
@@ -123,7 +123,7 @@ func TestAJobIsStoppedWhileItIsCollected(t *testing.T) {
 	t.Parallel()
 	g := start(t, options{env: map[string]string{"CODEXGW_CANCEL_GRACE": grace.String()}})
 	jobID := g.submit(t, apiv1.PromptParams{
-		Prompt: "mock: shell for i in $(seq 1500); do head -c 100000 /dev/urandom > f$i; done\nmock: say over",
+		Prompt: "mock: shell head -c 150000000 /dev/urandom | split -a 4 -b 100000\nmock: say over",
 	})
 	g.awaitEvent(t, jobID, "the turn ends", saysMethod("turn/completed"))
 	if _, err := g.CancelJob(t.Context(), jobID, ""); err != nil {

@@ -65,12 +65,13 @@ type process struct {
 	log     *log
 	signals chan os.Signal
 
-	mu    sync.Mutex
-	steps []string
-	// release lets the service's Quiesce return.
+	mu       sync.Mutex
+	steps    []string
 	run, end chan struct{}
-	cfg      settings
-	parts    *boot.Parts
+	// takes is how long the service's own stop takes.
+	takes time.Duration
+	cfg   settings
+	parts *boot.Parts
 }
 
 func newProcess(t *testing.T, env map[string]string) *process {
@@ -126,6 +127,9 @@ func (p *process) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-p.end:
+	}
+	if p.takes > 0 {
+		<-time.After(p.takes)
 	}
 	p.step("service ended")
 	return nil

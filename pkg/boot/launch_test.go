@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"codexgateway.dev/pkg/boot"
 	"codexgateway.dev/pkg/chassis"
@@ -111,6 +113,25 @@ func (s *server) Run(ctx context.Context) error {
 	group := chassis.NewInnerGroup(s.Jobs.Logger, chassis.StopLimits{})
 	group.Add(c)
 	return group.Run(ctx)
+}
+
+// A service drains within its own stop: what the operator grants for that is not
+// cut off by the limits around it.
+func TestAServiceHasItsDrainForItsOwnStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, map[string]string{"CODEXGW_DRAIN_TIMEOUT": "60s"}) // without PORT: nothing listens
+		p.takes = 70 * time.Second
+		done := p.main(t)
+		<-p.run
+		p.signals <- syscall.SIGTERM
+		if code := <-done; code != chassis.ExitOK {
+			t.Errorf("exit code %d\n%s", code, p.log)
+		}
+		if want := []string{"service quiesced", "service ended", "platform closed"}; !slices.Equal(p.all(), want) {
+			t.Errorf("steps %q, want %q", p.all(), want)
+		}
+	})
 }
 
 func TestAServiceWithItsOwnListenerKeepsEarlyConnections(t *testing.T) {

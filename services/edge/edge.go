@@ -204,6 +204,13 @@ func (s *Service) Addr() net.Addr {
 	return s.addr
 }
 
+// What the parts do at their end is bounded by itself, to a second or two: these
+// limits end a hang, and a machine that is busy makes no failure of a stop.
+const (
+	stopLimit  = 8 * time.Second
+	closeLimit = 3 * time.Second
+)
+
 // Run serves until ctx ends, then stops in order: not ready, no new
 // connections, streams closed with a hint when to come back, requests in hand
 // finished within the drain limit, the rest cut. It returns what failed. A
@@ -222,7 +229,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.MaxConns > 0 {
 		ln = netutil.LimitListener(ln, s.cfg.MaxConns)
 	}
-	group := chassis.NewInnerGroup(s.deps.Logger, chassis.StopLimits{Drain: s.cfg.DrainTimeout})
+	group := chassis.NewInnerGroup(s.deps.Logger, chassis.StopLimits{Drain: s.cfg.DrainTimeout, Stop: stopLimit, Close: closeLimit})
 	group.Add(chassis.Component{Name: "audit", Run: s.tally.Run, Close: s.closeAudit})
 	group.Add(chassis.Component{Name: "issuers", Close: s.issuers.Close})
 	group.Add(chassis.Component{Name: "hub", Run: s.hub.Run})

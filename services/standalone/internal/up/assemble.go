@@ -24,8 +24,12 @@ import (
 // mockKey is the name of the mock model's "key", which is no secret.
 const mockKey = "mock-model-key"
 
-// stopLimits give the services time for their own orderly stops.
-var stopLimits = chassis.StopLimits{Stop: 15 * time.Second, Close: 5 * time.Second} //nolint:gochecknoglobals // a constant
+// Limits of the stop besides the edge's drain: the services have time for their own
+// orderly stops.
+const (
+	stopLimit  = 15 * time.Second
+	closeLimit = 5 * time.Second
+)
 
 // settingsOf are the configurations of the services, loaded together so that
 // everything wrong is reported at once.
@@ -43,7 +47,7 @@ func Assemble(ctx context.Context, rt *chassis.Runtime, p Parts) (_ chassis.Serv
 	if err != nil {
 		return nil, err
 	}
-	group := chassis.NewGroup(rt.Log, rt.Health, stopLimits)
+	group := chassis.NewGroup(rt.Log, rt.Health, chassis.StopLimits{Stop: cfg.edge.DrainTimeout + stopLimit, Close: closeLimit})
 	pf, err := openPlatform(ctx, rt, &p)
 	if err != nil {
 		return nil, err

@@ -120,7 +120,7 @@ func Run(ctx context.Context, args []string, stderr io.Writer) int {
 }
 
 // stopLimits are those of codexgw up.
-var stopLimits = chassis.StopLimits{Stop: 15 * time.Second, Close: 5 * time.Second}
+var stopLimits = chassis.StopLimits{Stop: 19 * time.Second, Close: 5 * time.Second}
 
 // now is the node's clock.
 func (o *Options) now() time.Time { return time.Now().Add(o.Skew) }

@@ -50,7 +50,7 @@ func TestACodexThatFailsInsideATurn(t *testing.T) {
 func TestAModelThatKeepsFailing(t *testing.T) {
 	t.Parallel()
 	g := start(t, options{env: map[string]string{
-		"CODEXGW_MODEL_ATTEMPTS": "3", "CODEXGW_MODEL_RETRY_WAIT": "3s", "CODEXGW_STALL_AFTER": "20s", "CODEXGW_CANCEL_GRACE": "1s",
+		"CODEXGW_MODEL_ATTEMPTS": "3", "CODEXGW_MODEL_RETRY_WAIT": "3s", "CODEXGW_STALL_AFTER": "40s", "CODEXGW_CANCEL_GRACE": "1s",
 	}})
 	each(t, map[string]struct{ prompt, code string }{
 		"429":                          {"mock: status 429", "model_rate_limited"},

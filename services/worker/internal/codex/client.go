@@ -99,6 +99,7 @@ type Client struct {
 	closeOnce sync.Once
 	ended     chan struct{} // closed when no answer can come any more
 	done      chan struct{} // closed when all was delivered and every turn ended
+	said      chan struct{} // closed when stderr was read to its end
 
 	mu       sync.Mutex
 	calls    map[int64]*call
@@ -121,6 +122,7 @@ func NewClient(t Transport, opt Options) *Client {
 		closing:  make(chan struct{}),
 		ended:    make(chan struct{}),
 		done:     make(chan struct{}),
+		said:     make(chan struct{}),
 		calls:    make(map[int64]*call),
 		turns:    make(map[string]*Turn),
 		starting: make(map[string]bool),
@@ -128,15 +130,20 @@ func NewClient(t Transport, opt Options) *Client {
 	go c.writeLoop()
 	go c.readLoop(t.Out)
 	go c.dispatchLoop()
-	if t.Err != nil {
-		go func() {
-			// The end of stderr is the end of the process; stdout tells it too.
-			if _, err := io.Copy(&c.stderr, t.Err); err != nil {
-				c.opt.Logger.Debug("codex stderr ended", slog.Any("error", err))
-			}
-		}()
-	}
+	go c.stderrLoop(t.Err)
 	return c
+}
+
+// stderrLoop reads stderr to its end, which is the end of the process; stdout
+// tells it too.
+func (c *Client) stderrLoop(stderr io.Reader) {
+	defer close(c.said)
+	if stderr == nil {
+		return
+	}
+	if _, err := io.Copy(&c.stderr, stderr); err != nil {
+		c.opt.Logger.Debug("codex stderr ended", slog.Any("error", err))
+	}
 }
 
 // Done is closed when no further handler call will come and every turn has
@@ -154,6 +161,10 @@ func (c *Client) Err() error {
 // Stderr is the redacted end of Codex's stderr, at most 64 KiB, for diagnostics.
 // It may quote prompts and paths: not for clients, nor for logs at info.
 func (c *Client) Stderr() string { return c.opt.Redact(c.stderr.text()) }
+
+// Said is closed when stderr has ended: Stderr has all of it then. It is not part
+// of Done, since what Codex has started may hold its stderr for longer.
+func (c *Client) Said() <-chan struct{} { return c.said }
 
 // Malformed is how many lines were skipped because they were not messages.
 func (c *Client) Malformed() int64 { return c.malformed.Load() }

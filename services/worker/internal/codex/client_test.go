@@ -346,6 +346,27 @@ func TestStderrKeepsItsRedactedEnd(t *testing.T) {
 	}
 }
 
+// Why Codex did not start is on stderr, which may be read after stdout has ended.
+func TestTheLastWordsComeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, Options{})
+	_ = p.out.Close()
+	<-p.client.Done()
+	select {
+	case <-p.client.Said():
+		t.Error("stderr has ended before it was closed")
+	default:
+	}
+	if _, err := io.WriteString(p.err, "no such file\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.err.Close()
+	<-p.client.Said()
+	if got := p.client.Stderr(); got != "no such file\n" {
+		t.Errorf("stderr %q", got)
+	}
+}
+
 func TestParamsNeverPrintTheToken(t *testing.T) {
 	t.Parallel()
 	p, err := JobConfig(jobOptions())

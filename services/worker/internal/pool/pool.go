@@ -272,6 +272,7 @@ func (p *Pool) launch(ctx context.Context, s *Slot) error {
 		proc.Kill()
 		<-proc.Done()
 		<-s.Codex.Done()
+		<-s.Codex.Said() // no process holds it any more
 		return fmt.Errorf("pool: initialize codex: %w (stderr: %s)", err, lastLine(s.Codex.Stderr()))
 	}
 	s.Started = time.Since(begin)

@@ -67,7 +67,7 @@ test: setup npm build modules .bin/gotestsum ## Every test: unit, conformance an
 	@echo '== unit tests'
 	CODEXGW_TEST_SKAFFOLD_SCHEMA=$(SKAFFOLD_SCHEMA) \
 	CODEXGW_TEST_CODEX="$$(ls -d $(CURDIR)/.codex-cli/node_modules/@openai/codex-*/vendor/*/bin/codex | head -n 1)" \
-	.bin/gotestsum -- -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/(e2e|documents)|pkg/(embedded|gcp))')
+	.bin/gotestsum --format-icons text --format-hide-empty-pkg -- -race -shuffle=on -timeout 30m -tags $(TAGS) $$(go list $(PACKAGES) | grep -vE '^codexgateway.dev/(test/(e2e|documents)|pkg/(embedded|gcp))')
 	@echo '== OpenRPC, OpenAPI and AsyncAPI documents against their meta-schemas'
 	$(GOTEST) -count=1 -timeout 10m ./test/documents
 	@echo '== conformance suites on the embedded platform: documents, bus, secrets, platform'

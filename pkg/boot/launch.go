@@ -17,15 +17,6 @@ import (
 	"codexgateway.dev/pkg/schema"
 )
 
-// Limits of the stop besides the drain, which a service counts within its own
-// stop: what a worker needs to hand back its jobs, and a platform to close its
-// connections. Cloud Run kills 10 s after the signal whatever is said here; other
-// places wait longer.
-const (
-	stopLimit  = 15 * time.Second
-	closeLimit = 5 * time.Second
-)
-
 const (
 	// checkTimeout bounds one readiness check.
 	checkTimeout = 5 * time.Second
@@ -51,8 +42,7 @@ type launch[P, C any] struct {
 // as long as the service works.
 func (l *launch[P, C]) Run(ctx context.Context) error {
 	l.parts = Parts{Mux: http.NewServeMux(), Now: time.Now}
-	drain := l.rt.DrainTimeout()
-	group := chassis.NewGroup(l.rt.Log, l.rt.Health, chassis.StopLimits{Drain: drain, Stop: drain + stopLimit, Close: closeLimit})
+	group := l.rt.NewGroup()
 	if l.process.OwnListener || l.cfg.Listen.Addr != "" || l.cfg.Listen.Port != 0 {
 		ln, err := chassis.Listen(ctx, l.cfg.Listen.Address())
 		if err != nil {

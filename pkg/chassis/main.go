@@ -72,11 +72,16 @@ type Runtime struct {
 	limits   StopLimits
 }
 
+// processLimits are those of a process whose services stop by themselves, and drain
+// within that: besides the drain, what a worker needs to hand back its jobs, and a
+// platform to close its connections. Cloud Run kills 10 s after the signal whatever
+// is said here; other places wait longer.
+func processLimits(drain time.Duration) StopLimits {
+	return StopLimits{Drain: drain, Stop: drain + 15*time.Second, Close: 5 * time.Second}
+}
+
 // NewGroup returns an empty group with the process's health and limits.
 func (rt *Runtime) NewGroup() *Group { return NewGroup(rt.Log, rt.Health, rt.limits) }
-
-// DrainTimeout is how long work in hand may go on after the signal.
-func (rt *Runtime) DrainTimeout() time.Duration { return rt.limits.Drain }
 
 // SignalError is the cause of a context that a signal ended.
 type SignalError struct{ Signal os.Signal }
@@ -138,7 +143,7 @@ func (p Process) serve(ctx context.Context, cfg Config, log *slog.Logger, build 
 	defer contain(&err)
 	rt := &Runtime{
 		Name: p.Name, Build: Build(), Log: log, Health: NewHealth(log), Internal: http.NewServeMux(),
-		limits: StopLimits{Drain: cfg.DrainTimeout},
+		limits: processLimits(cfg.DrainTimeout),
 	}
 	measured, err := newTelemetry(ctx, p.Name, rt.Build, cfg.Telemetry, cfg.InternalAddr != "")
 	if err != nil {

@@ -24,13 +24,6 @@ import (
 // mockKey is the name of the mock model's "key", which is no secret.
 const mockKey = "mock-model-key"
 
-// Limits of the stop besides the edge's drain: the services have time for their own
-// orderly stops.
-const (
-	stopLimit  = 15 * time.Second
-	closeLimit = 5 * time.Second
-)
-
 // settingsOf are the configurations of the services, loaded together so that
 // everything wrong is reported at once.
 type settingsOf struct {
@@ -47,7 +40,7 @@ func Assemble(ctx context.Context, rt *chassis.Runtime, p Parts) (_ chassis.Serv
 	if err != nil {
 		return nil, err
 	}
-	group := chassis.NewGroup(rt.Log, rt.Health, chassis.StopLimits{Stop: cfg.edge.DrainTimeout + stopLimit, Close: closeLimit})
+	group := rt.NewGroup()
 	pf, err := openPlatform(ctx, rt, &p)
 	if err != nil {
 		return nil, err

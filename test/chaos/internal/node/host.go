@@ -36,7 +36,7 @@ func (o *Options) host(ctx context.Context, rt *chassis.Runtime, _ struct{}) (ch
 	h := host.New(host.Options{
 		Docs: docs, Bus: messages, Seed: o.Seed, Faults: o.Faults, BreakFence: o.BreakFence, Logger: rt.Log,
 	})
-	group := chassis.NewGroup(rt.Log, rt.Health, stopLimits)
+	group := rt.NewGroup()
 	group.Add(chassis.Component{Name: "drivers", Close: func(context.Context) error {
 		return errors.Join(messages.Close(), docs.Close())
 	}})

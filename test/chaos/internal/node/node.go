@@ -119,9 +119,6 @@ func Run(ctx context.Context, args []string, stderr io.Writer) int {
 	}
 }
 
-// stopLimits are those of codexgw up.
-var stopLimits = chassis.StopLimits{Stop: 19 * time.Second, Close: 5 * time.Second}
-
 // now is the node's clock.
 func (o *Options) now() time.Time { return time.Now().Add(o.Skew) }
 
@@ -172,7 +169,7 @@ func (o *Options) open(ctx context.Context, rt *chassis.Runtime) (*parts, error)
 	if err != nil {
 		return nil, errors.Join(err, pf.Close())
 	}
-	group := chassis.NewGroup(rt.Log, rt.Health, stopLimits)
+	group := rt.NewGroup()
 	group.Add(chassis.Component{Name: "platform", Close: func(context.Context) error { return pf.Close() }})
 	return &parts{Platform: pf, jobs: jobs, group: group}, nil
 }
